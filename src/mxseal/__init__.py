@@ -1,0 +1,3 @@
+"""MXSeal: an email security gateway whose subject is TLS."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,327 @@
+"""Every fact that the gateway tells, as a frozen value. Logs, metrics, tracking and alerts render these.
+
+The JSON log is these types, encoded: field names are an interface, see docs/json-log.md (made from this module).
+`at` is seconds since the epoch, UTC. Addresses are without angle brackets, the null sender is "".
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from mxseal.tls.facts import Diagnosis, TlsFacts, TlsFault
+
+HatVerdict = Literal["ACCEPT", "RELAY", "REJECT", "TCPREFUSE"]
+"""Words of the mail log for the four actions of a mail flow policy (reference §4.2)."""
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event"):
+    """A fact with its time."""
+
+    at: float
+
+
+# --- an incoming connection -------------------------------------------------------------------------------
+
+
+class ConnectionOpened(Event, frozen=True, kw_only=True, tag=True):
+    """A client connected to a listener and its name was looked up."""
+
+    icid: int
+    listener: str
+    local_ip: str
+    remote_ip: str
+    remote_port: int
+    reverse_dns: str | None
+    """Name of the PTR record, None when there is none."""
+    verified: bool
+    """The name's own addresses contain the client's (forward-confirmed)."""
+
+
+class ConnectionJudged(Event, frozen=True, kw_only=True, tag=True):
+    """The sender group and mail flow policy of a connection were found."""
+
+    icid: int
+    verdict: HatVerdict
+    sender_group: str | None
+    match: str
+    """The member that matched, or ALL."""
+    policy: str
+
+
+class RejectDelayed(Event, frozen=True, kw_only=True, tag=True):
+    """A connection with the action reject goes on so that its recipients can be logged."""
+
+    icid: int
+    remote_ip: str
+
+
+class ConnectionRefused(Event, frozen=True, kw_only=True, tag=True):
+    """A limit or trouble of ours closed the connection at its start or in its course."""
+
+    icid: int
+    reason: str
+
+
+class InboundTlsSucceeded(Event, frozen=True, kw_only=True, tag=True):
+    icid: int
+    facts: TlsFacts
+
+
+class InboundTlsFailed(Event, frozen=True, kw_only=True, tag=True):
+    icid: int
+    fault: TlsFault
+    diagnosis: Diagnosis | None = None
+
+
+class InboundTlsMissing(Event, frozen=True, kw_only=True, tag=True):
+    """The policy requires TLS and the client sent a command without it."""
+
+    icid: int
+
+
+class ReceivingFailed(Event, frozen=True, kw_only=True, tag=True):
+    icid: int
+    mid: int | None
+    reason: str
+
+
+class ConnectionLost(Event, frozen=True, kw_only=True, tag=True):
+    """The client went away without QUIT; a ConnectionClosed follows."""
+
+    icid: int
+
+
+class ConnectionClosed(Event, frozen=True, kw_only=True, tag=True):
+    icid: int
+
+
+# --- a message --------------------------------------------------------------------------------------------
+
+
+class MessageStarted(Event, frozen=True, kw_only=True, tag=True):
+    mid: int
+    icid: int
+    sender: str
+
+
+class RecipientAccepted(Event, frozen=True, kw_only=True, tag=True):
+    mid: int
+    icid: int
+    rid: int
+    recipient: str
+
+
+class RecipientRejected(Event, frozen=True, kw_only=True, tag=True):
+    mid: int
+    icid: int
+    recipient: str
+    by: str
+    """RAT: the recipient access table; HAT: the connection's own reject."""
+
+
+class MessageReceived(Event, frozen=True, kw_only=True, tag=True):
+    """The whole content came in and is about to be stored."""
+
+    mid: int
+    icid: int
+    size: int
+    sender: str
+    message_id: str | None
+    subject: str | None
+    direction: Literal["inbound", "outbound"]
+
+
+class MessageQueued(Event, frozen=True, kw_only=True, tag=True):
+    """The message is on stable storage; the 250 goes out after this."""
+
+    mid: int
+    icid: int | None
+    """None for a message that the gateway wrote itself."""
+
+
+class MessageAborted(Event, frozen=True, kw_only=True, tag=True):
+    mid: int
+    icid: int
+    reason: str
+
+
+class DsnGenerated(Event, frozen=True, kw_only=True, tag=True):
+    """A delivery status notification (RFC 3464) was written about another message."""
+
+    mid: int
+    about: int
+    kind: Literal["bounce", "delay"]
+    recipient: str
+
+
+# --- a delivery -------------------------------------------------------------------------------------------
+
+
+class DeliveryOpened(Event, frozen=True, kw_only=True, tag=True):
+    """A connection to a next hop was made."""
+
+    dcid: int
+    domain: str
+    host: str
+    local_ip: str
+    remote_ip: str
+    port: int
+
+
+class OutboundTlsSucceeded(Event, frozen=True, kw_only=True, tag=True):
+    dcid: int
+    domain: str
+    host: str
+    facts: TlsFacts
+
+
+class OutboundTlsFailed(Event, frozen=True, kw_only=True, tag=True):
+    """TLS to a next hop failed, or was required and could not be used (reference §4.3)."""
+
+    dcid: int
+    domain: str
+    host: str
+    required: bool
+    reason: Literal["handshake", "unavailable", "unexpected-response"]
+    """handshake: see `fault`; unavailable: HELO only, or STARTTLS not offered; unexpected-response: STARTTLS
+    was offered and answered with an error."""
+    condition: Literal["", "no-esmtp", "no-starttls", "starttls-refused"] = ""
+    """Which of the three conditions holds under which required TLS can't be used."""
+    fault: TlsFault | None = None
+    diagnosis: Diagnosis | None = None
+
+
+class DeliveryStarted(Event, frozen=True, kw_only=True, tag=True):
+    dcid: int
+    mid: int
+    rids: tuple[int, ...]
+
+
+class RecipientsDelivered(Event, frozen=True, kw_only=True, tag=True):
+    dcid: int
+    mid: int
+    rids: tuple[int, ...]
+    response: str
+    """The next hop's text after the reply code, lines joined by a space."""
+
+
+class RecipientDelayed(Event, frozen=True, kw_only=True, tag=True):
+    """A recipient waits for another attempt."""
+
+    dcid: int
+    mid: int
+    rid: int
+    sender: str
+    recipient: str
+    status: str
+    """Enhanced status code, RFC 3463, e.g. 4.3.2."""
+    reason: str
+    code: str
+    """The reply's code, or 000 when there was no SMTP reply."""
+    lines: tuple[str, ...]
+    next_attempt: float
+
+
+class RecipientBounced(Event, frozen=True, kw_only=True, tag=True):
+    """A recipient failed for good."""
+
+    dcid: int
+    mid: int
+    rid: int
+    sender: str
+    recipient: str
+    status: str
+    reason: str
+    code: str
+    lines: tuple[str, ...]
+
+
+class DoubleBounced(Event, frozen=True, kw_only=True, tag=True):
+    """A message with the null sender failed: no DSN about a DSN."""
+
+    mid: int
+    rid: int
+    status: str
+    reason: str
+    code: str
+    lines: tuple[str, ...]
+
+
+class PossibleDelivery(Event, frozen=True, kw_only=True, tag=True):
+    """The next hop's answer to the end of data was lost: it may have the message."""
+
+    dcid: int
+    mid: int
+    rids: tuple[int, ...]
+
+
+class RecipientsDeleted(Event, frozen=True, kw_only=True, tag=True):
+    mid: int
+    rids: tuple[int, ...]
+
+
+class MessageFinished(Event, frozen=True, kw_only=True, tag=True):
+    """No recipient is left; the message is off the queue."""
+
+    mid: int
+
+
+class DeliveryFailed(Event, frozen=True, kw_only=True, tag=True):
+    """A connection could not be made or broke for a reason other than a TLS fault."""
+
+    dcid: int
+    domain: str
+    host: str
+    remote_ip: str
+    port: int
+    local_ip: str
+    details: str
+    """As the log prints it, e.g. '[Errno 61] Connection refused', 'timeout'."""
+    reason: str
+    """e.g. 'network error', 'connection timed out'."""
+
+
+class DeliveryClosed(Event, frozen=True, kw_only=True, tag=True):
+    dcid: int
+
+
+# --- the gateway itself -----------------------------------------------------------------------------------
+
+
+class GatewayStarted(Event, frozen=True, kw_only=True, tag=True):
+    version: str
+    revision: int
+    pid: int
+
+
+class GatewayStopped(Event, frozen=True, kw_only=True, tag=True):
+    pid: int
+
+
+class ConfigurationCommitted(Event, frozen=True, kw_only=True, tag=True):
+    revision: int
+    user: str
+    comment: str
+
+
+class CertificateServed(Event, frozen=True, kw_only=True, tag=True):
+    """A probe of the gateway's own listener saw this certificate on the wire."""
+
+    listener: str
+    certificate: str
+    sha256: str
+    expected: bool
+    """Whether it is the one that the configuration assigns."""
+
+
+class StorageTrouble(Event, frozen=True, kw_only=True, tag=True):
+    """The disk refused: mail is answered with 4xx until it recovers."""
+
+    what: str
+    error: str
+
+
+class StorageRecovered(Event, frozen=True, kw_only=True, tag=True):
+    what: str
