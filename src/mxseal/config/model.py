@@ -71,7 +71,9 @@ def _member(text: str) -> str:
     if text.upper() == "ALL":
         return "ALL"
     try:
-        return str(ipaddress.ip_network(text, strict=True)) if "/" in text else str(ipaddress.ip_address(text))
+        return (
+            str(ipaddress.ip_network(text, strict=True)) if "/" in text else str(ipaddress.ip_address(text))
+        )
     except ValueError as error:
         if "/" in text or re.fullmatch(r"[0-9.]+|.*:.*", text):
             raise ValueError(f"{text!r} is not an address or network: {error}") from None
@@ -87,7 +89,9 @@ def _ip(text: str) -> str:
 
 def _profile_name(text: str) -> str:
     if not _NAME.match(text):
-        raise ValueError(f"{text!r} can't be a name: use letters, digits, space, '.', '_' and '-', at most 63")
+        raise ValueError(
+            f"{text!r} can't be a name: use letters, digits, space, '.', '_' and '-', at most 63"
+        )
     return text
 
 
@@ -132,8 +136,8 @@ class Listener(Table):
 
     name: Name
     type: Literal["public", "private"] = "public"
-    """public: mail from the internet, recipients checked against recipient_access; private: from inside, every
-    recipient domain is taken, but still only from hosts whose policy says relay."""
+    """public: for mail from the internet; private: for hosts inside. On both, mail for domains other than those
+    of recipient_access is taken only from hosts whose policy says relay."""
     address: IpAddress = "127.0.0.1"
     port: Port = 25
     implicit_tls: bool = False
@@ -146,7 +150,7 @@ class Listener(Table):
     hostname: Domain | None = None
     """Name in banner and replies; the document's hostname when left out."""
     bare_newlines: Literal["reject", "clean"] = "reject"
-    """A CR or LF alone in a message: refuse the message, or write CRLF in its place (never ends a message)."""
+    """A CR or LF alone in a message: refuse the message, or write CRLF instead (never ends it)."""
     reverse_dns: bool = True
     limits: ListenerLimits = ListenerLimits()
 
@@ -195,7 +199,7 @@ class Destination(Table):
 
 
 class Delivery(Table):
-    """`[delivery]`: outgoing mail. Times in seconds; the defaults are the reference's bounce profile (§3.6)."""
+    """`[delivery]`: outgoing mail. Times in seconds; the defaults are those of the reference (§3.6)."""
 
     certificate: Name | None = "Demo"
     """Client certificate for outbound TLS, None: none is shown."""

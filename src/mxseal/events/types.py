@@ -1,6 +1,6 @@
 """Every fact that the gateway tells, as a frozen value. Logs, metrics, tracking and alerts render these.
 
-The JSON log is these types, encoded: field names are an interface, see docs/json-log.md (made from this module).
+The JSON log is these types, encoded: field names are an interface, see docs/json-log.md, made from here.
 `at` is seconds since the epoch, UTC. Addresses are without angle brackets, the null sender is "".
 """
 
@@ -65,11 +65,15 @@ class ConnectionRefused(Event, frozen=True, kw_only=True, tag=True):
 
 
 class InboundTlsSucceeded(Event, frozen=True, kw_only=True, tag=True):
+    """A client's TLS handshake is complete."""
+
     icid: int
     facts: TlsFacts
 
 
 class InboundTlsFailed(Event, frozen=True, kw_only=True, tag=True):
+    """A client's TLS handshake failed, or its TLS broke later (`fault.during`)."""
+
     icid: int
     fault: TlsFault
     diagnosis: Diagnosis | None = None
@@ -82,6 +86,8 @@ class InboundTlsMissing(Event, frozen=True, kw_only=True, tag=True):
 
 
 class ReceivingFailed(Event, frozen=True, kw_only=True, tag=True):
+    """A message was refused after its content had come, or could not be taken."""
+
     icid: int
     mid: int | None
     reason: str
@@ -94,6 +100,8 @@ class ConnectionLost(Event, frozen=True, kw_only=True, tag=True):
 
 
 class ConnectionClosed(Event, frozen=True, kw_only=True, tag=True):
+    """A client's connection is over; always the last event of its ICID."""
+
     icid: int
 
 
@@ -101,12 +109,16 @@ class ConnectionClosed(Event, frozen=True, kw_only=True, tag=True):
 
 
 class MessageStarted(Event, frozen=True, kw_only=True, tag=True):
+    """MAIL FROM was accepted: the message has its number."""
+
     mid: int
     icid: int
     sender: str
 
 
 class RecipientAccepted(Event, frozen=True, kw_only=True, tag=True):
+    """RCPT TO was accepted."""
+
     mid: int
     icid: int
     rid: int
@@ -114,6 +126,8 @@ class RecipientAccepted(Event, frozen=True, kw_only=True, tag=True):
 
 
 class RecipientRejected(Event, frozen=True, kw_only=True, tag=True):
+    """RCPT TO was refused."""
+
     mid: int
     icid: int
     recipient: str
@@ -142,6 +156,8 @@ class MessageQueued(Event, frozen=True, kw_only=True, tag=True):
 
 
 class MessageAborted(Event, frozen=True, kw_only=True, tag=True):
+    """A message that was begun and will not be stored: reset, broken off or refused."""
+
     mid: int
     icid: int
     reason: str
@@ -171,6 +187,8 @@ class DeliveryOpened(Event, frozen=True, kw_only=True, tag=True):
 
 
 class OutboundTlsSucceeded(Event, frozen=True, kw_only=True, tag=True):
+    """The TLS handshake with a next hop is complete and the policy takes it."""
+
     dcid: int
     domain: str
     host: str
@@ -194,12 +212,16 @@ class OutboundTlsFailed(Event, frozen=True, kw_only=True, tag=True):
 
 
 class DeliveryStarted(Event, frozen=True, kw_only=True, tag=True):
+    """MAIL FROM goes to the next hop for these recipients."""
+
     dcid: int
     mid: int
     rids: tuple[int, ...]
 
 
 class RecipientsDelivered(Event, frozen=True, kw_only=True, tag=True):
+    """The next hop took the message for these recipients."""
+
     dcid: int
     mid: int
     rids: tuple[int, ...]
@@ -258,6 +280,8 @@ class PossibleDelivery(Event, frozen=True, kw_only=True, tag=True):
 
 
 class RecipientsDeleted(Event, frozen=True, kw_only=True, tag=True):
+    """An administrator deleted these recipients from the queue."""
+
     mid: int
     rids: tuple[int, ...]
 
@@ -284,6 +308,8 @@ class DeliveryFailed(Event, frozen=True, kw_only=True, tag=True):
 
 
 class DeliveryClosed(Event, frozen=True, kw_only=True, tag=True):
+    """A connection to a next hop is over; always the last event of its DCID."""
+
     dcid: int
 
 
@@ -291,19 +317,38 @@ class DeliveryClosed(Event, frozen=True, kw_only=True, tag=True):
 
 
 class GatewayStarted(Event, frozen=True, kw_only=True, tag=True):
+    """The gateway serves."""
+
     version: str
     revision: int
     pid: int
 
 
 class GatewayStopped(Event, frozen=True, kw_only=True, tag=True):
+    """The gateway ends; what was in flight is finished or stays in the queue."""
+
     pid: int
 
 
 class ConfigurationCommitted(Event, frozen=True, kw_only=True, tag=True):
+    """A new document is in force."""
+
     revision: int
     user: str
     comment: str
+
+
+class CommandRun(Event, frozen=True, kw_only=True, tag=True):
+    """An administrator ran a command: who, from where, what (without secrets), and how it ended."""
+
+    user: str
+    role: str
+    face: str
+    remote: str
+    words: tuple[str, ...]
+    outcome: str
+    message: str = ""
+    """Why it failed; empty when it did not."""
 
 
 class CertificateServed(Event, frozen=True, kw_only=True, tag=True):
@@ -324,4 +369,6 @@ class StorageTrouble(Event, frozen=True, kw_only=True, tag=True):
 
 
 class StorageRecovered(Event, frozen=True, kw_only=True, tag=True):
+    """The disk takes data again."""
+
     what: str

@@ -83,6 +83,8 @@ class Recipient(msgspec.Struct, kw_only=True):
     next_attempt: float = 0.0
     last_error: str = ""
     """What the last attempt said, for `showrecipients` and the bounce: 'code text'."""
+    warned: bool = False
+    """Whether the sender was told of the delay."""
 
 
 class Envelope(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,12 +119,15 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int = 0
     next_attempt: float = 0.0
     last_error: str = ""
+    warned: bool = False
 
 
 class Incoming(Protocol):
     """Content on its way to the spool. Exactly one of `commit` and `abort` ends it."""
 
     size: int
+    body: bytes | None
+    """The whole content once `commit` has returned, when it is small enough to have stayed in memory."""
 
     def write(self, data: bytes) -> None:
         """Add content. Large content goes to a file at once: memory stays bounded."""
@@ -157,14 +162,18 @@ class Spool(Protocol):
         """The content in pieces of bounded size."""
         ...
 
+    async def next_due(self, after: float) -> float | None:
+        """When the first recipient that waits beyond `after` falls due."""
+        ...
+
     async def load(self, mid: int) -> Queued | None: ...
+
+    async def browse(self, after: int, limit: int) -> list[Queued]:
+        """Messages with a MID beyond `after`, in order: for listings, page by page."""
+        ...
 
     async def flush(self) -> None:
         """Return when all that was given before is durable."""
-        ...
-
-    def allocate(self, counter: str) -> int:
-        """Next number of 'icid', 'mid' or 'dcid': only grows, never given twice, also after kill -9."""
         ...
 
     def count(self) -> tuple[int, int]:

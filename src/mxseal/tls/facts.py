@@ -65,6 +65,8 @@ class TlsFault(msgspec.Struct, frozen=True, kw_only=True):
     """Inbound: what the client offered, when its ClientHello could be read."""
     peer_certificates: tuple[bytes, ...] = ()
     during: Literal["handshake", "transfer"] = "handshake"
+    clear_text: str = ""
+    """Kind 'not-tls': the first line that came in place of TLS, printable, at most 80 characters."""
 
 
 class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):

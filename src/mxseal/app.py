@@ -1,0 +1,150 @@
+"""The composition root: makes a home, builds the gateway of one, runs it until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import signal
+import socket
+import sys
+from pathlib import Path
+
+import msgspec
+import uvloop
+from argon2 import PasswordHasher
+
+from mxseal.certs.keys import KeyStore
+from mxseal.certs.make import demo_certificate
+from mxseal.clock import Clock, SystemClock
+from mxseal.commands.catalogue import registry
+from mxseal.commands.running import Runner
+from mxseal.config.history import BuildFailed, History, initial
+from mxseal.faces.local import LocalFace
+from mxseal.gateway import Gateway
+from mxseal.storage.home import Home, HomeInUse
+from mxseal.storage.sealing import SealBroken
+
+_ALPHABET = "abcdefghjkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789"
+"""Without letters and digits that look alike: it is read off a screen once."""
+EX_USAGE, EX_CANTCREAT, EX_CONFIG, EX_TEMPFAIL = 64, 73, 78, 75
+"""Exit statuses of sysexits.h."""
+
+
+class InitReport(msgspec.Struct, frozen=True):
+    """What `init` made, to be told once."""
+
+    home: Path
+    user: str
+    password: str
+    hostname: str
+    smtp_port: int
+
+
+class AppFault(Exception):
+    """The home can't be made or served; the text is a sentence with the remedy."""
+
+    def __init__(self, text: str, status: int) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+def initialise(
+    root: Path, *, hostname: str, smtp_port: int | None = None, clock: Clock | None = None
+) -> InitReport:
+    """Make a home with revision 1, a demonstration certificate of its own and an administrator.
+
+    AppFault when there is one already: nothing of it is touched.
+    """
+    now = (clock or SystemClock()).now()
+    home = Home(root)
+    if home.exists or home.key_file.exists():
+        raise AppFault(
+            f"There is a home in {root} already: use it, or choose another folder with --home.", EX_CANTCREAT
+        )
+    try:
+        home.make()
+    except OSError as error:
+        raise AppFault(f"The home {root} can't be made: {error.strerror}.", EX_CANTCREAT) from None
+    state = home.open_state()
+    port = smtp_port or 2525
+    password = "".join(secrets.choice(_ALPHABET) for _ in range(20))
+    try:
+        made = demo_certificate(hostname, now)
+        KeyStore(state.secrets).put(made.key)
+        state.put_user("admin", PasswordHasher().hash(password), "administrator")
+        History(state).begin(initial(hostname, smtp_port=port, demo=made.certificate), "init", now)
+    finally:
+        state.close()
+    return InitReport(root, "admin", password, hostname, port)
+
+
+def serve(root: Path) -> int:
+    """Run the gateway of a home in the foreground. Gives the exit status; AppFault when it can't begin."""
+    home = Home(root)
+    if not home.exists:
+        raise AppFault(f"There is no home in {root}: make one with 'mxseal init --home {root}'.", EX_CONFIG)
+    try:
+        home.lock()
+    except HomeInUse as held:
+        raise AppFault(str(held), EX_TEMPFAIL) from None
+    try:
+        return uvloop.run(_run(home, SystemClock()))
+    except (SealBroken, PermissionError) as error:
+        raise AppFault(str(error), EX_CONFIG) from None
+    finally:
+        home.unlock()
+
+
+async def _run(home: Home, clock: Clock) -> int:
+    gateway = Gateway(home, clock)
+    face = LocalFace(home.root, Runner(registry(), gateway.audit), gateway)
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    try:
+        await gateway.start()
+    except BuildFailed as failed:
+        for problem in failed.problems:
+            print(problem, file=sys.stderr)
+        await gateway.stop()
+        raise AppFault(
+            "The gateway can't start with its configuration: see the problems above.", EX_CONFIG
+        ) from None
+    reloading: set[asyncio.Task[None]] = set()
+
+    def reload() -> None:
+        task = loop.create_task(_reload(gateway))
+        reloading.add(task)
+        task.add_done_callback(reloading.discard)
+
+    loop.add_signal_handler(signal.SIGHUP, reload)
+    await face.start()
+    notify("READY=1")
+    print(f"MXSeal {gateway.version} is running, home {home.root}", file=sys.stderr)
+    await stopping.wait()
+    notify("STOPPING=1")
+    await face.stop()
+    await gateway.stop()
+    return 0
+
+
+async def _reload(gateway: Gateway) -> None:
+    try:
+        await gateway.reload()
+    except BuildFailed as failed:
+        for problem in failed.problems:
+            print(f"reload: {problem}", file=sys.stderr)
+
+
+def notify(state: str) -> None:
+    """Tell systemd (sd_notify(3)); nothing happens outside of it."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    if address.startswith("@"):
+        address = "\0" + address[1:]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock, contextlib.suppress(OSError):
+        sock.sendto(state.encode(), address)  # nobody listening is no reason to stop mail

@@ -1,0 +1,364 @@
+"""From a document and the key store to the TLS contexts that listeners and delivery use.
+
+All contexts of a document are built before anything is swapped: what can't be built changes nothing. Contexts
+whose inputs did not change are taken over from the previous document, and with them the keys of their session
+tickets.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import msgspec
+from cryptography import x509
+from OpenSSL import SSL
+
+from mxseal.certs.facts import (
+    PrivateKey,
+    Problem,
+    common_name,
+    dns_names,
+    fingerprint,
+    key_name,
+    key_type,
+    pem,
+    title,
+)
+from mxseal.certs.judge import is_fqdn, key_strength
+from mxseal.certs.keys import KeyDamaged, KeyStore
+from mxseal.certs.profiles import parse, sent
+from mxseal.config.model import Delivery, Document, Listener
+from mxseal.tls.contexts import (
+    CertificateFiles,
+    ClientTls,
+    ContextProblem,
+    ServerTls,
+    SniCertificates,
+    client_context,
+    server_context,
+)
+
+
+class ContextsRefused(Exception):
+    """The document's certificates can't be put to work; `problems` has all reasons with their key paths."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__("\n".join(problem.sentence() for problem in problems))
+        self.problems = tuple(problems)
+
+
+class Serving(msgspec.Struct, frozen=True, kw_only=True):
+    """One listener's context and what a client gets to see."""
+
+    context: SSL.Context
+    inputs: str
+    """Digest of what the context was made of: equal inputs, same context."""
+    fingerprints: frozenset[str]
+    """SHA-256 (colon hex) of the leaves for clients that name no host, or an unknown one."""
+    by_name: tuple[tuple[tuple[str, ...], frozenset[str]], ...] = ()
+    """(host names, fingerprints of the leaves) for clients that name one of them."""
+
+    def expected(self, server_name: str | None) -> frozenset[str]:
+        if server_name is None:
+            return self.fingerprints
+        name = server_name.lower().rstrip(".")
+        for wanted in (name, "*." + name.partition(".")[2]):
+            for names, fingerprints in self.by_name:
+                if wanted in names:
+                    return fingerprints
+        return self.fingerprints
+
+
+class Delivering(msgspec.Struct, frozen=True, kw_only=True):
+    """The contexts of outbound TLS. They are the same object when post-quantum groups are off."""
+
+    context: SSL.Context
+    classic: SSL.Context
+    """Without post-quantum groups, for the second attempt at peers that choke on them."""
+    inputs: str
+
+
+class Live(msgspec.Struct, frozen=True, kw_only=True):
+    """The contexts of one document."""
+
+    servers: Mapping[str, Serving]
+    """By listener name."""
+    delivery: Delivering
+
+    def server_context(self, listener: str) -> SSL.Context:
+        return self.servers[listener].context
+
+    def expected_fingerprints(self, listener: str, server_name: str | None = None) -> frozenset[str]:
+        """The leaves (SHA-256, colon hex) that a probe of the listener may see: one for each key type."""
+        return self.servers[listener].expected(server_name)
+
+
+class _Material(msgspec.Struct, frozen=True):
+    """A certificate with key, ready to be given to OpenSSL."""
+
+    leaf: x509.Certificate
+    key: PrivateKey
+    chain: str
+    """PEM: leaf, then path."""
+
+
+class _Named(msgspec.Struct, frozen=True):
+    names: tuple[str, ...]
+    materials: tuple[_Material, ...]
+
+
+def build(document: Document, keys: KeyStore, previous: Live | None, now: float) -> Live:
+    """All contexts of `document`. Raises ContextsRefused with everything that is wrong, StorageRefused.
+
+    `now` (seconds since the epoch) decides among several certificates of one authority, nothing else: an
+    expired certificate keeps being served (reference §1.7). `previous` None builds every context anew, as is
+    needed after the system's trust list has changed.
+    """
+    builder = _Builder(document, keys, previous, now)
+    servers: dict[str, Serving] = {}
+    for listener in document.listeners:
+        serving = builder.listener(listener)
+        if serving is not None:
+            servers[listener.name] = serving
+    delivering = builder.delivery(document.delivery)
+    if builder.problems or delivering is None:
+        raise ContextsRefused(builder.problems)
+    return Live(servers=servers, delivery=delivering)
+
+
+class _Builder:
+    """Collects problems on the way, so that all are told at once."""
+
+    def __init__(self, document: Document, keys: KeyStore, previous: Live | None, now: float) -> None:
+        self.problems: list[Problem] = []
+        self._document = document
+        self._keys = keys
+        self._previous = previous
+        self._now = now
+
+    def listener(self, listener: Listener) -> Serving | None:
+        place = f"listeners.{listener.name}"
+        before = len(self.problems)
+        default = self._side_by_side(listener, place)
+        named = self._by_name(listener, place)
+        if len(self.problems) > before:
+            return None
+        inputs = _digest(
+            *(material.chain for material in default),
+            *(part for entry in named for part in ("sni", *entry.names, *(m.chain for m in entry.materials))),
+        )
+        known = self._previous.servers.get(listener.name) if self._previous else None
+        if known is not None and known.inputs == inputs:
+            return known
+        context = self._server_context(default, named, f"{place}.certificate")
+        if context is None:
+            return None
+        return Serving(
+            context=context,
+            inputs=inputs,
+            fingerprints=_fingerprints(default),
+            by_name=tuple((entry.names, _fingerprints(entry.materials)) for entry in named),
+        )
+
+    def delivery(self, delivery: Delivery) -> Delivering | None:
+        material = None
+        if delivery.certificate is not None:
+            material = self._material(delivery.certificate, "delivery.certificate")
+        trust = self._trust(delivery.ca_file)
+        if trust is None or (material is None and delivery.certificate is not None):
+            return None
+        inputs = _digest(material.chain if material else "", trust, str(delivery.post_quantum))
+        known = self._previous.delivery if self._previous else None
+        if known is not None and known.inputs == inputs:
+            return known
+        try:
+            with ExitStack() as files:
+                certificate = _files(files, material) if material else None
+                values = ClientTls(trust=delivery.ca_file, certificate=certificate, post_quantum=False)
+                classic = client_context(values)
+                modern = classic
+                if delivery.post_quantum:
+                    modern = client_context(msgspec.structs.replace(values, post_quantum=True))
+        except ContextProblem as problem:
+            self._refuse(
+                "context", str(problem), "See delivery.certificate and delivery.ca_file.", "delivery"
+            )
+            return None
+        return Delivering(context=modern, classic=classic, inputs=inputs)
+
+    def _side_by_side(self, listener: Listener, place: str) -> tuple[_Material, ...]:
+        first = self._material(listener.certificate, f"{place}.certificate")
+        if listener.second_certificate is None:
+            return (first,) if first else ()
+        path = f"{place}.second_certificate"
+        second = self._material(listener.second_certificate, path)
+        if first is None or second is None:
+            return ()
+        if key_type(first.leaf) == key_type(second.leaf):
+            self._refuse(
+                "same-key-type",
+                f"{listener.certificate} and {listener.second_certificate} both have "
+                f"{key_type(first.leaf)} keys, "
+                "and a client is shown one certificate of each type.",
+                "Choose one with an RSA and one with an ECDSA key, or serve the other by server name "
+                "(sni_certificates).",
+                path,
+            )
+        return first, second
+
+    def _by_name(self, listener: Listener, place: str) -> tuple[_Named, ...]:
+        """SNI certificates; those for the same names with keys of different types go side by side."""
+        groups: dict[tuple[str, ...], list[_Material]] = {}
+        for index, name in enumerate(listener.sni_certificates):
+            path = f"{place}.sni_certificates.{index}"
+            material = self._material(name, path)
+            if material is None:
+                continue
+            names = server_names(material.leaf)
+            if not names:
+                self._refuse(
+                    "sni-without-name",
+                    f"The certificate {name} holds no host name that a client could ask for.",
+                    "Take it out of sni_certificates, or use one with subject alternative names.",
+                    path,
+                )
+                continue
+            group = groups.setdefault(names, [])
+            if key_type(material.leaf) in map(key_type, (other.leaf for other in group)):
+                self._refuse(
+                    "sni-twice",
+                    f"The certificate {name} has the names and the key type of one before it: it would "
+                    "never be shown.",
+                    "Take one of the two out of sni_certificates.",
+                    path,
+                )
+                continue
+            group.append(material)
+        return tuple(_Named(names, tuple(materials)) for names, materials in groups.items())
+
+    def _material(self, name: str, path: str) -> _Material | None:
+        """The profile called `name`, with its key; None when that is not possible, with the problem noted."""
+        profile = self._document.certificate(name)
+        if profile is None:
+            known = ", ".join(entry.name for entry in self._document.certificates) or "none"
+            self._refuse(
+                "unknown-certificate",
+                f"There is no certificate called {name}.",
+                f"Choose one of those that there are ({known}), or make it with certconfig.",
+                path,
+            )
+            return None
+        bundle = parse(profile)
+        if isinstance(bundle, list):
+            self._note(bundle)
+            return None
+        weak = [problem for problem in key_strength(bundle.leaf) if problem.severity == "error"]
+        if weak:
+            self._note([msgspec.structs.replace(problem, path=path) for problem in weak])
+            return None
+        key = self._key(name, bundle.leaf, path)
+        if key is None:
+            return None
+        return _Material(bundle.leaf, key, pem(*sent(profile, bundle, self._now)))
+
+    def _key(self, name: str, leaf: x509.Certificate, path: str) -> PrivateKey | None:
+        try:
+            key = self._keys.key_of(leaf)
+        except KeyDamaged as damage:
+            self._refuse("key-damaged", str(damage), f"Import {name} again with its key.", path)
+            return None
+        if key is None:
+            self._refuse(
+                "key-missing",
+                f"The key store holds no key that fits the certificate {name} ({title(leaf)}, "
+                f"{key_name(leaf)}).",
+                "Import the certificate with its key, or assign another one.",
+                path,
+            )
+        return key
+
+    def _server_context(
+        self, default: tuple[_Material, ...], named: tuple[_Named, ...], path: str
+    ) -> SSL.Context | None:
+        try:
+            with ExitStack() as files:
+                return server_context(
+                    ServerTls(
+                        certificates=tuple(_files(files, material) for material in default),
+                        sni=tuple(
+                            SniCertificates(
+                                names=entry.names,
+                                certificates=tuple(_files(files, material) for material in entry.materials),
+                            )
+                            for entry in named
+                        ),
+                    )
+                )
+        except ContextProblem as problem:
+            self._refuse(
+                "context", str(problem), "Run the check of this certificate, or assign another one.", path
+            )
+            return None
+
+    def _trust(self, ca_file: str | None) -> str | None:
+        """A mark of the trust list's content: a changed file makes new contexts."""
+        if ca_file is None:
+            return "system"
+        try:
+            return hashlib.sha256(Path(ca_file).read_bytes()).hexdigest()
+        except OSError as fault:
+            self._refuse(
+                "trust-unreadable",
+                f"The file of trusted authorities {ca_file} can't be read ({fault.strerror}).",
+                "Correct its path or its access rights, or leave it out for the system's list.",
+                "delivery.ca_file",
+            )
+            return None
+
+    def _note(self, problems: list[Problem]) -> None:
+        # A profile that several services use is told once.
+        self.problems += [problem for problem in problems if problem not in self.problems]
+
+    def _refuse(self, code: str, text: str, remedy: str, path: str) -> None:
+        self._note([Problem(code, "error", text, remedy, path)])
+
+
+def server_names(leaf: x509.Certificate) -> tuple[str, ...]:
+    """The host names (lower case, sorted) that choose a certificate by SNI: its DNS names, else its CN."""
+    names = dns_names(leaf) or (common_name(leaf.subject),)
+    return tuple(sorted({name.lower() for name in names if is_fqdn(name)}))
+
+
+def _fingerprints(materials: tuple[_Material, ...]) -> frozenset[str]:
+    return frozenset(fingerprint(material.leaf) for material in materials)
+
+
+def _digest(*parts: str) -> str:
+    """The key needs no place in it: the leaf holds its public half."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "big") + part.encode())
+    return digest.hexdigest()
+
+
+def _files(files: ExitStack, material: _Material) -> CertificateFiles:
+    return CertificateFiles(chain_path=files.enter_context(_memory_file(material.chain)), key=material.key)
+
+
+@contextmanager
+def _memory_file(text: str) -> Iterator[str]:
+    """A path that OpenSSL can open while the block runs; nothing touches a disk.
+
+    OpenSSL keeps a chain per certificate only when it reads it from a file.
+    """
+    descriptor = os.memfd_create("chain")
+    try:
+        with os.fdopen(descriptor, "wb", closefd=False) as file:
+            file.write(text.encode())
+        yield f"/proc/self/fd/{descriptor}"
+    finally:
+        os.close(descriptor)

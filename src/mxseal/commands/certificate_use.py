@@ -1,0 +1,252 @@
+"""Which service uses which certificate: assign, print, and what is really served (reference §2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from mxseal.certs.facts import Problem, key_type, warning
+from mxseal.certs.judge import judge_dates, judge_for_delivery
+from mxseal.certs.live import server_names
+from mxseal.certs.make import DEMO
+from mxseal.certs.profiles import services
+from mxseal.certs.x509 import Bundle
+from mxseal.commands.certificate_judgement import demo_problems, is_demo
+from mxseal.commands.certificates import (
+    awaiting,
+    candidate,
+    certificate_names,
+    changed,
+    find,
+    key_of,
+    opened,
+)
+from mxseal.commands.context import CommandFailed, Context
+from mxseal.commands.parameters import Argument, Option
+from mxseal.commands.registry import command
+from mxseal.commands.results import Column, Parts, Problems, Result, Table
+from mxseal.config.check import Problem as Place
+from mxseal.config.model import Certificate, Document, Listener
+from mxseal.relay.probe import Seen
+
+_DELIVERY = "delivery"
+_LISTENER = "listener:"
+
+
+@command("certconfig", "print", role="read-only", summary="Show which service uses which certificate")
+def certconfig_print(ctx: Context) -> Result:
+    """With your uncommitted changes. 'certconfig served' looks what the listeners really show."""
+    rows = tuple((service, name or None) for service, name in services(candidate(ctx)))
+    return Table((Column("Service"), Column("Certificate")), rows, title="Certificates assigned to services")
+
+
+@command("certconfig", "served", role="read-only", summary="Look which certificates the listeners show")
+async def certconfig_served(ctx: Context) -> Result:
+    """Each listener in force is connected to just now, once for each of its certificates. The status is 1
+    when one shows another certificate than assigned, or none."""
+    seen = await ctx.services.probe()
+    columns = (
+        Column("Listener"),
+        Column("Server name"),
+        Column("As assigned", "expected"),
+        Column("Protocol"),
+        Column("SHA-256 begins", "fingerprint", cut=23),
+        Column("Problem"),
+    )
+    rows = tuple(
+        (each.listener, each.server_name, each.expected, each.protocol, each.sha256, each.problem)
+        for each in seen
+    )
+    table = Table(columns, rows, empty="There is no listener.")
+    wrong = [each for each in seen if not each.expected]
+    return Parts((table, _not_as_assigned(wrong))) if wrong else table
+
+
+def _not_as_assigned(wrong: Sequence[Seen]) -> Problems:
+    problems = tuple(
+        Place(
+            f"listeners.{each.listener}.certificate",
+            each.problem or f"another certificate is shown, {each.sha256}",
+            "" if each.problem else "Look whether something else holds this port, and commit again",
+        )
+        for each in wrong
+    )
+    return Problems("Not every listener shows what is assigned to it", problems)
+
+
+# --- assign -----------------------------------------------------------------------------------------------
+
+
+def service_names(ctx: Context) -> list[str]:
+    return [_DELIVERY, *(_LISTENER + listener.name for listener in candidate(ctx).listeners)]
+
+
+@command("certconfig", "assign", role="certificate-officer", summary="Let a service use a certificate")
+def certconfig_assign(
+    ctx: Context,
+    name: Annotated[str, Argument("Name of the certificate", complete=certificate_names, ask="Which one:")],
+    service: Annotated[
+        str,
+        Argument("delivery or listener:NAME", complete=service_names, ask="For which service:"),
+    ],
+    *,
+    second: Annotated[bool, Option("Beside the listener's first, with the other kind of key")] = False,
+    sni: Annotated[bool, Option("For clients that ask the listener for one of its names")] = False,
+    remove: Annotated[bool, Option("Let the service use it no more")] = False,
+) -> Result:
+    """A listener has one certificate, a second one with the other kind of key (RSA beside ECDSA), and any
+    number of further ones by server name. Without its first it falls back to Demo."""
+    document = candidate(ctx)
+    profile = find(document, name)
+    if second and sni:
+        raise CommandFailed("Choose one of --second and --sni", 2)
+    if service.lower() == _DELIVERY:
+        if second or sni:
+            raise CommandFailed("Delivery shows one certificate: leave out --second and --sni", 2)
+        return _delivery(ctx, document, profile, remove)
+    listener = _listener(document, service)
+    if remove:
+        fresh = _taken_off(document, listener, profile, (second, sni))
+    else:
+        key_of(ctx, profile)
+        fresh = _put_on(document, listener, profile, (second, sni))
+    listeners = tuple(fresh if entry.name == listener.name else entry for entry in document.listeners)
+    document = document.model_copy(update={"listeners": listeners})
+    warnings = _warnings(ctx, document, fresh, profile, remove=remove, sni=sni)
+    verb = "uses {} no more" if remove else "uses {}"
+    facts = {"service": _LISTENER + listener.name, "certificate": profile.name, "removed": remove}
+    message = f"Listener {listener.name} {verb.format(profile.name)}."
+    return changed(ctx, document, message, facts, warnings)
+
+
+def _listener(document: Document, service: str) -> Listener:
+    wanted = service[len(_LISTENER) :] if service.lower().startswith(_LISTENER) else service
+    for listener in document.listeners:
+        if listener.name.lower() == wanted.lower():
+            return listener
+    known = ", ".join([_DELIVERY, *(_LISTENER + listener.name for listener in document.listeners)])
+    raise CommandFailed(f"There is no service called {service}. There are: {known}")
+
+
+def _delivery(ctx: Context, document: Document, profile: Certificate, remove: bool) -> Result:
+    assigned: str | None = profile.name
+    warnings: list[Problem] = []
+    if remove:
+        if document.delivery.certificate != profile.name:
+            raise CommandFailed(
+                f"Delivery does not use {profile.name}. 'certconfig print' shows what is used"
+            )
+        assigned = None
+    else:
+        key_of(ctx, profile)
+        leaf = opened(profile).leaf
+        now = ctx.services.now()
+        warnings += demo_problems(leaf, now) if is_demo(profile.name) else judge_dates(leaf, now)
+        warnings += judge_for_delivery(leaf)
+    delivery = document.delivery.model_copy(update={"certificate": assigned})
+    document = document.model_copy(update={"delivery": delivery})
+    told = "shows no certificate" if remove else f"shows {profile.name}"
+    facts = {"service": _DELIVERY, "certificate": profile.name, "removed": remove}
+    return changed(ctx, document, f"Outbound delivery {told}.", facts, warnings)
+
+
+def _put_on(
+    document: Document, listener: Listener, profile: Certificate, place: tuple[bool, bool]
+) -> Listener:
+    """The listener with the certificate. Raises CommandFailed for what the commit would refuse."""
+    second, sni = place
+    name = profile.name
+    if sni:
+        if name in listener.sni_certificates:
+            raise CommandFailed(f"Listener {listener.name} uses {name} by server name already")
+        if not server_names(opened(profile).leaf):
+            raise CommandFailed(f"{name} holds no host name that a client could ask for, so --sni has no use")
+        return listener.model_copy(update={"sni_certificates": (*listener.sni_certificates, name)})
+    other = listener.certificate if second else listener.second_certificate
+    if other == name:
+        where = "first" if second else "second"
+        raise CommandFailed(f"{name} is the {where} certificate of listener {listener.name} already")
+    if other is not None:
+        _other_type(document, profile, other, listener, second)
+    return listener.model_copy(update={"second_certificate" if second else "certificate": name})
+
+
+def _other_type(
+    document: Document, profile: Certificate, other: str, listener: Listener, second: bool
+) -> None:
+    kind = key_type(opened(profile).leaf)
+    if kind != key_type(opened(find(document, other)).leaf):
+        return
+    remedy = (
+        "Use --sni, or assign it as the first"
+        if second
+        else f"Take {other} off first: 'certconfig assign {other} listener:{listener.name} --second --remove'"
+    )
+    raise CommandFailed(
+        f"{profile.name} and {other} both have {kind} keys, and a listener shows one of each kind. " + remedy
+    )
+
+
+def _taken_off(
+    document: Document, listener: Listener, profile: Certificate, place: tuple[bool, bool]
+) -> Listener:
+    """Out of the place that is named, or of all. Raises CommandFailed when it is not there."""
+    second, sni = place
+    name = profile.name
+    update: dict[str, object] = {}
+    if not second and name in listener.sni_certificates:
+        update["sni_certificates"] = tuple(entry for entry in listener.sni_certificates if entry != name)
+    if not sni and listener.second_certificate == name:
+        update["second_certificate"] = None
+    if not (second or sni) and listener.certificate == name:
+        update["certificate"] = _fallback(document, listener, name)
+        if update["certificate"] == listener.second_certificate:
+            update["second_certificate"] = None
+    if not update:
+        raise CommandFailed(
+            f"Listener {listener.name} does not use {name} so. 'certconfig print' shows what is used"
+        )
+    return listener.model_copy(update=update)
+
+
+def _fallback(document: Document, listener: Listener, name: str) -> str:
+    """What a listener uses whose certificate was taken off: its second one, else the demonstration's."""
+    if listener.second_certificate is not None:
+        return listener.second_certificate
+    if is_demo(name) or document.certificate(DEMO) is None:
+        raise CommandFailed(
+            f"Listener {listener.name} needs a certificate. Assign another one to it, which takes the place "
+            f"of {name}"
+        )
+    return DEMO
+
+
+def _warnings(
+    ctx: Context, document: Document, listener: Listener, profile: Certificate, *, remove: bool, sni: bool
+) -> list[Problem]:
+    """What clients of the listener will not like about what it uses now."""
+    now = ctx.services.now()
+    shown = find(document, listener.certificate) if remove else profile
+    bundle = opened(shown)
+    if is_demo(shown.name):
+        return demo_problems(bundle.leaf, now)
+    found = judge_dates(bundle.leaf, now)
+    if awaiting(shown, bundle.leaf):
+        text = (
+            f"{shown.name} is self-signed until the authority's answer has come: peers that verify refuse it."
+        )
+        found.append(warning("self-signed", text, f"Then 'certconfig replace {shown.name} FILE'."))
+    hostname = document.listener_hostname(listener)
+    if not (sni or remove or _covers(bundle, hostname)):
+        text = (
+            f"The names of {shown.name} do not include {hostname}, the name that the listener tells clients."
+        )
+        found.append(
+            warning("other-name", text, "Use a certificate for that name, or set the listener's hostname.")
+        )
+    return found
+
+
+def _covers(bundle: Bundle, hostname: str) -> bool:
+    names = server_names(bundle.leaf)
+    return hostname in names or "*." + hostname.partition(".")[2] in names

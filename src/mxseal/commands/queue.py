@@ -1,0 +1,234 @@
+"""Commands on the queue: what waits, for whom, why, and orders to deliver, stop or delete (reference §14)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable
+from typing import Annotated, Literal
+
+from mxseal.commands.configuration import moment
+from mxseal.commands.context import CommandFailed, Context
+from mxseal.commands.parameters import Argument, Option
+from mxseal.commands.registry import command
+from mxseal.commands.results import Column, Done, Field, Parts, Record, Result, Table
+from mxseal.config.model import domain_name
+from mxseal.relay.queue import Lane
+from mxseal.relay.resolver import DnsFault
+from mxseal.smtp.grammar import split_address
+from mxseal.storage.ports import Queued
+
+_PAGE = 500
+Where = Annotated[
+    list[str],
+    Argument("MIDs, recipients, or domains; 'all' for everything", metavar="MID|ADDRESS|DOMAIN|all…"),
+]
+
+
+async def _waiting(ctx: Context) -> AsyncIterator[Queued]:
+    """The whole queue, page by page; mail goes on between the pages."""
+    after = -1
+    while page := await ctx.services.spool.browse(after, _PAGE):
+        for queued in page:
+            yield queued
+        after = page[-1].envelope.mid
+        await asyncio.sleep(0)
+
+
+@command("showrecipients", role="read-only", summary="List the recipients that wait for delivery")
+async def showrecipients(
+    ctx: Context,
+    match: Annotated[str, Argument("Part of a sender or recipient address")] = "",
+    *,
+    limit: Annotated[int, Option("List at most this many", least=1, most=100_000)] = 100,
+) -> Result:
+    """The oldest message comes first. The last column says what the last attempt gave."""
+    rows: list[tuple[str | int, ...]] = []
+    left_out = 0
+    wanted = match.lower()
+    async for queued in _waiting(ctx):
+        envelope = queued.envelope
+        for recipient in queued.recipients:
+            if wanted not in f"{envelope.sender} {recipient.address}".lower():
+                continue
+            if len(rows) >= limit:
+                left_out += 1
+                continue
+            due = recipient.next_attempt
+            rows.append(
+                (
+                    envelope.mid,
+                    recipient.rid,
+                    f"<{envelope.sender}>",
+                    recipient.address,
+                    envelope.size,
+                    recipient.attempts,
+                    "now" if due <= ctx.services.now() else moment(due),
+                    recipient.last_error,
+                )
+            )
+    return Table(
+        (
+            Column("MID"),
+            Column("RID"),
+            Column("From", cut=30),
+            Column("To", cut=40),
+            Column("Bytes"),
+            Column("Attempts"),
+            Column("Next attempt"),
+            Column("Last result", cut=60),
+        ),
+        tuple(rows),
+        empty="No recipient waits for delivery.",
+        note=f"{left_out} more; --limit shows more of them." if left_out else "",
+    )
+
+
+def _lane_domains(lanes: Iterable[Lane]) -> dict[str, list[Lane]]:
+    found: dict[str, list[Lane]] = {}
+    for lane in lanes:
+        found.setdefault(lane.target.domain, []).append(lane)
+    return found
+
+
+@command("tophosts", role="read-only", summary="List the destinations with the most waiting recipients")
+async def tophosts(
+    ctx: Context,
+    order: Annotated[
+        Literal["active", "connections", "delivered", "soft", "hard"], Argument("What decides the order")
+    ] = "active",
+    *,
+    limit: Annotated[int, Option("List at most this many", least=1, most=10_000)] = 20,
+) -> Result:
+    """A '*' marks a destination that was down at the last attempt. Counts are since the gateway's start."""
+    queue = ctx.services.queue
+    waiting: Counter[str] = Counter()
+    async for queued in _waiting(ctx):
+        waiting.update(queue.target_of(recipient.address).domain for recipient in queued.recipients)
+    lanes = _lane_domains(queue.lanes.values())
+    rows: list[tuple[str, tuple[int, ...]]] = []
+    for domain in set(waiting) | set(lanes):
+        group = lanes.get(domain, [])
+        down = any(lane.up is False for lane in group)
+        numbers = (
+            waiting[domain],
+            sum(lane.connected for lane in group),
+            sum(lane.delivered for lane in group),
+            sum(lane.soft_failures for lane in group),
+            sum(lane.hard_failures for lane in group),
+        )
+        rows.append((f"*{domain}" if down else domain, numbers))
+    column = ("active", "connections", "delivered", "soft", "hard").index(order)
+    rows.sort(key=lambda row: (-row[1][column], row[0]))
+    return Table(
+        (
+            Column("Recipient host", "host", cut=50),
+            Column("Active recipients", "active"),
+            Column("Connections out", "connections"),
+            Column("Delivered", "delivered"),
+            Column("Delayed", "soft"),
+            Column("Bounced", "hard"),
+        ),
+        tuple((domain, *numbers) for domain, numbers in rows[:limit]),
+        empty="Nothing was delivered since the start, and nothing waits.",
+    )
+
+
+@command("hoststatus", role="read-only", summary="Show how deliveries to one destination go")
+async def hoststatus(
+    ctx: Context, host: Annotated[str, Argument("A recipient domain, or the first host of a route")]
+) -> Result:
+    try:
+        domain = domain_name(host)
+    except ValueError as error:
+        raise CommandFailed(f"{error}.") from None
+    queue = ctx.services.queue
+    target = queue.target_for(domain)
+    lanes = [lane for lane in queue.lanes.values() if lane.target.domain in {domain, target.domain}]
+    waiting = 0
+    async for queued in _waiting(ctx):
+        waiting += sum(split_address(r.address)[1].lower() == domain for r in queued.recipients)
+    states = {lane.up for lane in lanes}
+    seen = max((lane.last_activity for lane in lanes), default=0.0)
+    errors = [lane.last_error for lane in lanes if lane.last_error]
+    fields = [
+        Field("Host", domain),
+        Field("Status", "down" if False in states else "up" if True in states else "unknown"),
+        Field("Last activity", moment(seen) if seen else "none since the start"),
+        Field("Waiting recipients", waiting),
+        Field("Connections", sum(lane.connected for lane in lanes)),
+        Field("Delivered recipients", sum(lane.delivered for lane in lanes)),
+        Field("Delayed", sum(lane.soft_failures for lane in lanes)),
+        Field("Bounced", sum(lane.hard_failures for lane in lanes)),
+        Field("Last error", errors[-1] if errors else "none"),
+        Field("TLS level", target.tls),
+        Field("Way", "SMTP route" if target.hosts else "MX records"),
+    ]
+    return Parts((Record(tuple(fields)), await _hops(ctx, domain)))
+
+
+async def _hops(ctx: Context, domain: str) -> Table:
+    target = ctx.services.queue.target_for(domain)
+    columns = (Column("Next hop"), Column("Port"), Column("Addresses"))
+    if target.hosts:
+        found = [await ctx.services.resolver.host(name, port) for name, port in target.hosts]
+        hosts = [host for host in found if not isinstance(host, DnsFault)]
+        faults = [host.text for host in found if isinstance(host, DnsFault)]
+    else:
+        answer = await ctx.services.resolver.hosts(domain)
+        hosts = [] if isinstance(answer, DnsFault) else list(answer)
+        faults = [answer.text] if isinstance(answer, DnsFault) else []
+    return Table(
+        columns,
+        tuple((host.name, host.port, ", ".join(host.addresses)) for host in hosts),
+        empty="; ".join(faults) or "No next hop was found.",
+    )
+
+
+def _selection(where: list[str]) -> tuple[list[int], list[str]]:
+    """MIDs, and addresses or domains; both empty for 'all'. Raises CommandFailed when nothing is named."""
+    if not where:
+        raise CommandFailed("Name MIDs, recipients or domains, or write 'all'.", 2)
+    if [word.lower() for word in where] == ["all"]:
+        return [], []
+    mids = [int(word) for word in where if word.isdecimal()]
+    return mids, [word for word in where if not word.isdecimal()]
+
+
+@command("delivernow", role="operator", summary="Try waiting recipients at once")
+async def delivernow(ctx: Context, where: Where) -> Result:
+    """The time until the next regular attempt is cut short; limits of time and attempts stay."""
+    mids, texts = _selection(where)
+    queue = ctx.services.queue
+    count = 0
+    if mids or not texts:
+        count += await queue.deliver_now(mids or None)
+    for text in texts:
+        count += await queue.deliver_now(None, text)
+    return Done(f"{count} recipients are tried now.", {"recipients": count})
+
+
+@command("deleterecipients", role="operator", summary="Take recipients off the queue, without a bounce")
+async def deleterecipients(ctx: Context, where: Where) -> Result:
+    """What is being delivered at this moment is left alone. Nobody is told: the messages are gone."""
+    mids, texts = _selection(where)
+    queue = ctx.services.queue
+    count = 0
+    if mids or not texts:
+        count += await queue.delete(mids or None)
+    for text in texts:
+        count += await queue.delete(None, text)
+    return Done(f"{count} recipients were deleted.", {"recipients": count})
+
+
+@command("suspenddel", role="operator", summary="Stop delivering; mail is still received")
+def suspenddel(ctx: Context) -> Result:
+    """Messages at work are finished. A restart of the gateway resumes deliveries."""
+    ctx.services.queue.suspend()
+    return Done("Deliveries are suspended. 'resumedel' resumes them.", {"suspended": True})
+
+
+@command("resumedel", role="operator", summary="Deliver again after suspenddel")
+def resumedel(ctx: Context) -> Result:
+    ctx.services.queue.resume()
+    return Done("Mail delivery resumed.", {"suspended": False})

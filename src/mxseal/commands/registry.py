@@ -1,0 +1,231 @@
+"""All commands as one tree, made from the typed functions that are marked with `command`.
+
+    @command("certconfig", "delete", role="certificate-officer", summary="Remove a certificate")
+    def certconfig_delete(ctx: Context, name: Annotated[str, Argument("its name", complete=names)]) -> Result:
+
+Parsing, help, completion and the machine-readable description come from the signature. The function may be
+async; one that is not must be quick, as it runs on the gateway's loop. It raises CommandFailed with a
+sentence.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Sequence
+from types import ModuleType
+from typing import Any, TypeVar
+
+import click
+import msgspec
+from click.shell_completion import CompletionItem, ShellComplete
+
+from mxseal.commands.context import Context, Role
+from mxseal.commands.parameters import Parameter, Secret, parameters_of
+from mxseal.commands.words import nearest
+
+F = TypeVar("F", bound=Callable[..., Any])
+_MARK = "mxseal_command"
+_NO_HELP_OPTION: dict[str, Any] = {"help_option_names": []}  # --help is answered with a result, not by click
+
+
+class Command(msgspec.Struct, frozen=True):
+    """A command: the words that name it, who may run it, what it takes."""
+
+    words: tuple[str, ...]
+    roles: tuple[Role, ...]
+    summary: str
+    function: Callable[..., Any]
+    parameters: tuple[Parameter, ...] = ()
+
+    @property
+    def secret_flags(self) -> list[str]:
+        return [flag for entry in self.parameters if entry.kind is Secret for flag in entry.flags]
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "words": list(self.words),
+            "roles": list(self.roles),
+            "summary": self.summary,
+            "description": inspect.getdoc(self.function) or "",
+            "parameters": [entry.describe() for entry in self.parameters],
+        }
+
+
+def command(*words: str, role: Role | tuple[Role, ...], summary: str) -> Callable[[F], F]:
+    """Mark a function as the command called `words`. `role`: who may run it beside administrators."""
+    roles = (role,) if isinstance(role, str) else role
+
+    def mark(function: F) -> F:
+        setattr(function, _MARK, Command(words, roles, summary, function))
+        return function
+
+    return mark
+
+
+class UsageFault(Exception):
+    """The words are not a command, or not its parameters. The text says what to write."""
+
+
+class Completion(msgspec.Struct, frozen=True):
+    """A word that can stand here. `kind` file: the caller's side completes paths."""
+
+    value: str
+    help: str = ""
+    kind: str = "plain"
+
+
+class Parser(click.Command):
+    """Click's view of a command."""
+
+    def __init__(self, entry: Command) -> None:
+        doc = inspect.getdoc(entry.function)
+        super().__init__(
+            entry.words[-1],
+            params=[parameter.parser for parameter in entry.parameters],
+            help=f"{entry.summary}.\n\n{doc}" if doc else f"{entry.summary}.",
+            short_help=entry.summary,
+            context_settings=_NO_HELP_OPTION,
+        )
+        self.entry = entry
+
+
+class Found(msgspec.Struct, frozen=True):
+    """How far words lead into the tree: a command's parser or a group, and the words behind it."""
+
+    node: Parser | click.Group
+    path: tuple[str, ...]
+    rest: list[str]
+
+
+class Registry:
+    """The commands of `modules`: their marked functions. A module's GROUPS says what its groups are about."""
+
+    def __init__(self, modules: Iterable[ModuleType]) -> None:
+        self._root = click.Group("", context_settings=_NO_HELP_OPTION)
+        self._commands: list[Command] = []
+        summaries: dict[str, str] = {}
+        for module in modules:
+            summaries.update(getattr(module, "GROUPS", {}))
+            for function in list(vars(module).values()):
+                entry = getattr(function, _MARK, None)
+                if isinstance(entry, Command) and function.__module__ == module.__name__:
+                    self._add(entry, summaries)
+
+    def _add(self, marked: Command, summaries: dict[str, str]) -> None:
+        entry = msgspec.structs.replace(marked, parameters=tuple(parameters_of(marked.function)))
+        group = self._root
+        for index, word in enumerate(entry.words[:-1]):
+            path = " ".join(entry.words[: index + 1])
+            summary = summaries.get(path, "")
+            inner = group.commands.setdefault(
+                word, click.Group(word, help=summary, short_help=summary, context_settings=_NO_HELP_OPTION)
+            )
+            if not isinstance(inner, click.Group):
+                raise TypeError(f"{path} is a command and can't be a group too")
+            group = inner
+        if entry.words[-1] in group.commands:
+            raise TypeError(f"two commands are called {' '.join(entry.words)}")
+        group.add_command(Parser(entry))
+        self._commands.append(entry)
+
+    @property
+    def commands(self) -> Sequence[Command]:
+        return tuple(self._commands)
+
+    @property
+    def secret_flags(self) -> set[str]:
+        """Options of any command that take a passphrase."""
+        return {flag for entry in self._commands for flag in entry.secret_flags}
+
+    def summaries(self) -> list[tuple[str, str]]:
+        """(first word, what it does), sorted."""
+        return verbs(self._root)
+
+    def find(self, words: Sequence[str]) -> Found:
+        """Follow `words` to a command or a group. Raises UsageFault for a word that leads nowhere."""
+        node: click.Command = self._root
+        for index, word in enumerate(words):
+            if not isinstance(node, click.Group):
+                break
+            inner = node.commands.get(word.lower())
+            if inner is None:
+                if word.startswith("-"):
+                    break
+                raise UsageFault(_unknown(word, words[:index], node))
+            node = inner
+        else:
+            index = len(words)
+        assert isinstance(node, Parser | click.Group)
+        return Found(node, tuple(word.lower() for word in words[:index]), list(words[index:]))
+
+    def parse(self, found: Found, context: Context) -> tuple[click.Context, dict[str, Any]]:
+        """Click's context and the parameters that were given, by name. Raises UsageFault."""
+        try:
+            parsed = found.node.make_context(" ".join(found.path), found.rest, obj=context)
+        except click.UsageError as error:
+            raise UsageFault(_usage_fault(error, found)) from None
+        given = {
+            name: value
+            for name, value in parsed.params.items()
+            if parsed.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+        }
+        return parsed, given
+
+    def help(self, words: list[str], width: int = 80) -> str:
+        """Of a command: usage and parameters; of a group or of nothing: the commands in it, a line each."""
+        found = self.find(words)
+        context = click.Context(
+            found.node, info_name=" ".join(found.path), terminal_width=max(width, 40), **_NO_HELP_OPTION
+        )
+        if isinstance(found.node, click.Group):
+            return _group_help(found, context)
+        return found.node.get_help(context) + "\n"
+
+    def complete(self, words: list[str], incomplete: str, context: Context) -> list[Completion]:
+        """What can stand after `words`, beginning with `incomplete`."""
+        try:
+            self.find(words)
+        except UsageFault:
+            return []
+        items = ShellComplete(self._root, {"obj": context}, "", "").get_completions(words, incomplete)
+        return [_completion(item) for item in items]
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Every command for programs, in the order of their words."""
+        return [entry.describe() for entry in sorted(self._commands, key=lambda entry: entry.words)]
+
+
+def _completion(item: CompletionItem[Any]) -> Completion:
+    return Completion(str(item.value or ""), item.help or "", "file" if item.type == "file" else "plain")
+
+
+def verbs(group: click.Group) -> list[tuple[str, str]]:
+    """(word, summary) of what is in a group, sorted."""
+    return [(name, inner.get_short_help_str(200)) for name, inner in sorted(group.commands.items())]
+
+
+def _group_help(found: Found, context: click.Context) -> str:
+    formatter = context.make_formatter()
+    formatter.write_usage(" ".join(found.path), "COMMAND …")
+    assert isinstance(found.node, click.Group)
+    if found.node.help:
+        formatter.write_paragraph()
+        formatter.write_text(found.node.help)
+    with formatter.section("Commands"):
+        formatter.write_dl(verbs(found.node))
+    formatter.write_paragraph()
+    formatter.write_text(f"'{' '.join(('help', *found.path))} COMMAND' says more about one of them.")
+    return formatter.getvalue()
+
+
+def _unknown(word: str, path: Sequence[str], group: click.Group) -> str:
+    near = nearest(word, group.commands)
+    here = f" {' '.join(path)}" if path else ""
+    meant = f"Did you mean '{' '.join([*path, near])}'?" if near else f"'help{here}' lists what there is."
+    what = f"'{here.strip()}' has no command '{word}'" if path else f"There is no command '{word}'"
+    return f"{what}. {meant}"
+
+
+def _usage_fault(error: click.UsageError, found: Found) -> str:
+    message = error.format_message().rstrip(".")
+    return f"{message}. 'help {' '.join(found.path)}' shows how it is used."

@@ -1,0 +1,94 @@
+"""Commands about the gateway itself: version, status, who is asking, help."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from mxseal.commands.configuration import moment
+from mxseal.commands.context import Context
+from mxseal.commands.parameters import Argument
+from mxseal.commands.registry import command
+from mxseal.commands.results import Data, Field, Record, Result, Text
+
+
+def _duration(seconds: float) -> str:
+    """'3 days, 4:05:06'."""
+    whole = int(seconds)
+    days, rest = divmod(whole, 86_400)
+    clock = f"{rest // 3600}:{rest // 60 % 60:02}:{rest % 60:02}"
+    return clock if not days else f"{days} day{'' if days == 1 else 's'}, {clock}"
+
+
+@command("version", role="read-only", summary="Show the version of the running gateway")
+def version(ctx: Context) -> Result:
+    current = ctx.services.history.current()
+    return Record(
+        (
+            Field("Version", ctx.services.version),
+            Field("Hostname", current.document.hostname),
+            Field("Configuration revision", current.number, "revision"),
+        ),
+        "MXSeal",
+    )
+
+
+@command("status", role="read-only", summary="Show what the gateway is doing")
+def status(
+    ctx: Context,
+    detail: Annotated[Literal["detail"] | None, Argument("Also the figures that are rarely needed")] = None,
+) -> Result:
+    """Gauges say what is now, counters what happened since the gateway was started."""
+    now = ctx.services.now()
+    head = (
+        Field("Status as of", moment(now), "as_of"),
+        Field("Up since", f"{moment(ctx.services.started_at)} ({_duration(now - ctx.services.started_at)})"),
+        Field("Configuration revision", ctx.services.history.current().number, "revision"),
+    )
+    figures = tuple(
+        Field(figure.label, figure.value, figure.key, figure.section)
+        for figure in ctx.services.figures()
+        if detail or not figure.detail
+    )
+    return Record(head + figures)
+
+
+@command("uptime", role="read-only", summary="Show since when the gateway runs")
+def uptime(ctx: Context) -> Result:
+    started = ctx.services.started_at
+    seconds = ctx.services.now() - started
+    return Record((
+        Field("Up since", moment(started)),
+        Field("Uptime", _duration(seconds)),
+        Field("Seconds", int(seconds)),
+    ))  # fmt: skip
+
+
+@command("whoami", role="read-only", summary="Show as whom you work and with which role")
+def whoami(ctx: Context) -> Result:
+    pending = len(ctx.services.history.changes(ctx.owner))
+    return Record((
+        Field("User", ctx.user),
+        Field("Role", ctx.role),
+        Field("Session", ctx.owner),
+        Field("Reached by", ctx.face if ctx.remote == "local" else f"{ctx.face} from {ctx.remote}", "face"),
+        Field("Uncommitted changes", pending),
+    ))  # fmt: skip
+
+
+@command("help", role="read-only", summary="List the commands, or show how one is used")
+def help_command(
+    ctx: Context,
+    words: Annotated[
+        list[str], Argument("Words of a command, such as: certconfig new", metavar="[COMMAND]…")
+    ] = [],  # noqa: B006
+) -> Result:
+    """A '?' behind the words of a command does the same, and so does --help."""
+    return Text(ctx.catalogue.help(list(words), ctx.width))
+
+
+@command("describe", role="read-only", summary="List all commands with their parameters, for programs")
+def describe(ctx: Context) -> Result:
+    """Most useful with --json."""
+    commands = ctx.catalogue.describe()
+    lines = (f"{' '.join(entry['words'])}: {entry['summary']}\n" for entry in commands)
+    return Data("".join(lines), commands)

@@ -1,0 +1,1 @@
+"""The configuration: its model, its text, its rules, its revisions."""

@@ -1,0 +1,1 @@
+"""The faces of the administration: they translate words, forms and JSON to commands, and decide nothing."""

@@ -1,0 +1,1 @@
+"""Messages as mail: header scan, trace line, delivery status notifications. PURE."""

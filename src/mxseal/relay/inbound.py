@@ -1,0 +1,491 @@
+"""An incoming connection: bytes through the TLS engine and the server core, policy, replies, the spool.
+
+The core says what the client asks and when it may; here is decided what it gets. A connection keeps the
+document that it began with.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, cast
+
+from mxseal.config.model import Listener
+from mxseal.events.types import (
+    ConnectionClosed,
+    ConnectionJudged,
+    ConnectionLost,
+    ConnectionOpened,
+    ConnectionRefused,
+    InboundTlsFailed,
+    InboundTlsMissing,
+    InboundTlsSucceeded,
+    RejectDelayed,
+)
+from mxseal.relay.access import Judgement
+from mxseal.relay.intake import Gate, Intake, Reception
+from mxseal.relay.receiving import Receiving
+from mxseal.relay.resolver import ClientName
+from mxseal.smtp import replies
+from mxseal.smtp.server import Server, ServerSettings
+from mxseal.smtp.wire import (
+    ChunkDone,
+    Content,
+    Data,
+    EndOfMessage,
+    Fault,
+    Hello,
+    Help,
+    Mail,
+    Noop,
+    Quit,
+    Rcpt,
+    Reply,
+    Request,
+    Reset,
+    StartTls,
+    Verify,
+)
+from mxseal.tls.diagnosis import diagnose_inbound
+from mxseal.tls.engine import Engine
+from mxseal.tls.facts import TlsFacts
+
+_FREE = (Content, EndOfMessage, ChunkDone)
+"""Requests that don't count as commands: their number is bounded by the message's size."""
+
+
+class Inbound(asyncio.Protocol):
+    """One client. All state is in the core, the engine and, for the message at hand, `Receiving`."""
+
+    def __init__(self, intake: Intake, gate: Gate, reception: Reception) -> None:
+        self._intake = intake
+        self._gate = gate
+        self._reception = reception
+        self._listener: Listener = reception.listener
+        self._limits = reception.listener.limits
+        self.icid = 0
+        self._transport: asyncio.Transport
+        self._core: Server | None = None
+        self._engine: Engine | None = None
+        self._receiving: Receiving | None = None
+        self._judgement: Judgement | None = None
+        self.facts: TlsFacts | None = None
+        self.messages = 0
+        self.extended = True
+        self.client = ClientName(None, verified=False)
+        self.hello = ""
+        self.address = ""
+        self.local_address = ""
+        self._commands = 0
+        self._errors = 0
+        self._waiting = False
+        """An answer waits for the disk or the resolver: no request is taken meanwhile."""
+        self._stalled = False
+        """The client does not read its replies: no request is taken meanwhile."""
+        self._closing = False
+        self._over = False
+        self._missing_told = False
+        self._tls_counted = False
+        self._heard_at = 0.0
+        self._began_at = 0.0
+        self._handshake_until: float | None = None
+        self._timer: Any = None
+        self._task: asyncio.Task[None] | None = None
+
+    # --- the transport's side -----------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # Not asserted: uvloop's transports have the methods and not the base class.
+        self._transport = transport = cast("asyncio.Transport", transport)
+        peer = transport.get_extra_info("peername") or ("0.0.0.0", 0)  # noqa: S104 - gone already
+        self.address, self.local_address = (
+            str(peer[0]),
+            str((transport.get_extra_info("sockname") or [""])[0]),
+        )
+        self.icid = self._intake.allocate("icid")
+        self._began_at = self._heard_at = self._intake.clock.monotonic()
+        refusal = self._gate.enter(self.address, self._limits)
+        if refusal is None and not self._intake.bus.ready():
+            refusal = replies.TEMPORARY_TROUBLE
+        self._gate.connections.add(self)
+        self._arm(self._limits.idle_time)
+        if refusal is not None:
+            self._open(self.client, int(peer[1]))
+            self._intake.publish(ConnectionRefused, icid=self.icid, reason=refusal.text)
+            self._core = Server(self._settings("off"))
+            self._say_and_close(refusal)
+            return
+        if not self._listener.reverse_dns:
+            self._begin(self.client, int(peer[1]))
+            return
+        # Nothing is read before the banner is out: who talks first waits.
+        transport.pause_reading()
+        self._task = asyncio.get_running_loop().create_task(self._look_up(int(peer[1])))
+
+    def data_received(self, data: bytes) -> None:
+        self._heard_at = self._intake.clock.monotonic()
+        engine = self._engine
+        if engine is not None:
+            data = self._decrypt(engine, data)
+        if data and self._core is not None and not self._closing:
+            self._core.receive(data)
+            self._pump()
+
+    def eof_received(self) -> bool:
+        if self._engine is not None and not self._engine.established:
+            self._engine.eof()
+            self._tls_failed(self._engine)
+        return False
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if self._over:
+            return
+        engine = self._engine
+        if engine is not None and engine.fault is None and not self._closing:
+            if isinstance(error, OSError):
+                engine.broken("reset", errno=error.errno or 0)
+            else:
+                engine.eof()
+            if not engine.established:
+                self._tls_failed(engine)
+        self._over = True
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._task is not None and not self._waiting:
+            self._task.cancel()
+        if self._receiving is not None:
+            self._receiving.abandon()
+            self._receiving = None
+        self._gate.connections.discard(self)
+        self._gate.leave(self.address, tls=self._tls_counted)
+        if not self._closing:
+            self._intake.publish(ConnectionLost, icid=self.icid)
+        self._intake.publish(ConnectionClosed, icid=self.icid)
+
+    def pause_writing(self) -> None:
+        self._stalled = True
+
+    def resume_writing(self) -> None:
+        self._stalled = False
+        self._pump()
+
+    # --- the beginning ------------------------------------------------------------------------------------
+
+    async def _look_up(self, port: int) -> None:
+        name = await self._intake.resolver().client_name(self.address)
+        if not self._over:
+            self._task = None
+            self._transport.resume_reading()
+            self._begin(name, port)
+
+    def _open(self, name: ClientName, port: int) -> None:
+        self.client = name
+        self._intake.publish(
+            ConnectionOpened,
+            icid=self.icid,
+            listener=self._listener.name,
+            local_ip=self.local_address,
+            remote_ip=self.address,
+            remote_port=port,
+            reverse_dns=name.name,
+            verified=name.verified,
+        )
+
+    def _begin(self, name: ClientName, port: int) -> None:
+        self._open(name, port)
+        confirmed = name.name if name.verified else None
+        judgement = self._judgement = self._reception.access.judge(self.address, confirmed)
+        self._intake.publish(
+            ConnectionJudged,
+            icid=self.icid,
+            verdict=judgement.verdict,
+            sender_group=judgement.group,
+            match=judgement.match,
+            policy=judgement.policy.name,
+        )
+        if judgement.policy.action == "refuse":
+            self._close()
+            return
+        if judgement.policy.action == "reject":
+            self._intake.publish(RejectDelayed, icid=self.icid, remote_ip=self.address)
+        self._core = Server(self._settings(judgement.policy.tls))
+        if self._listener.implicit_tls:
+            self._begin_tls()
+        else:
+            self._core.say(replies.banner(self._reception.hostname))
+            self._flush()
+
+    def _settings(self, tls: Any) -> ServerSettings:
+        size = self._limits.message_size
+        if self._judgement is not None and self._judgement.policy.limits.message_size is not None:
+            size = min(size, self._judgement.policy.limits.message_size)
+        return ServerSettings(
+            hostname=self._reception.hostname,
+            message_size=size,
+            tls=tls,
+            clean_newlines=self._listener.bare_newlines == "clean",
+        )
+
+    # --- TLS ------------------------------------------------------------------------------------------------
+
+    def _begin_tls(self) -> None:
+        self._engine = Engine(self._reception.context, server_side=True)
+        self._gate.tls_sessions += 1
+        self._tls_counted = True
+        self._handshake_until = self._intake.clock.monotonic() + self._limits.handshake_time
+        self._arm(self._limits.handshake_time)
+
+    def _decrypt(self, engine: Engine, data: bytes) -> bytes:
+        before = engine.established
+        plain = engine.receive(data)
+        if answer := engine.output():
+            self._transport.write(answer)
+        if engine.fault is not None:
+            self._tls_failed(engine)
+            return b""
+        if engine.established and not before:
+            self._tls_established(engine)
+        if engine.closed and not self._closing:
+            self._transport.close()
+        return plain
+
+    def _tls_established(self, engine: Engine) -> None:
+        assert self._core is not None
+        self._handshake_until = None
+        self.facts = engine.facts()
+        self._intake.publish(InboundTlsSucceeded, icid=self.icid, facts=self.facts)
+        self._core.tls_started()
+        if self._listener.implicit_tls:
+            self._core.say(replies.banner(self._reception.hostname))
+            self._flush()
+
+    def _tls_failed(self, engine: Engine) -> None:
+        """Told once; the connection ends with it (RFC 3207 §4.1: there is no way back to clear text)."""
+        fault = engine.fault
+        if fault is None or self._closing:
+            return
+        if fault.during == "handshake" or fault.alert is not None:
+            diagnosis = diagnose_inbound(fault, self._reception.ours)
+            self._intake.publish(InboundTlsFailed, icid=self.icid, fault=fault, diagnosis=diagnosis)
+        self._close()
+
+    # --- requests -------------------------------------------------------------------------------------------
+
+    def _pump(self) -> None:
+        """Take requests until the client has to send more, or an answer has to wait."""
+        core = self._core
+        assert core is not None
+        while not (self._waiting or self._stalled or self._closing):
+            request = core.next()
+            if request is None:
+                break
+            if not isinstance(request, _FREE) and self._exhausted(core, request):
+                break
+            _HANDLERS[type(request)](self, core, request)
+        self._flush()
+        if core.closed:
+            self._close()
+
+    def _exhausted(self, core: Server, request: Request) -> bool:
+        """Count what the client does; True when it has done too much and is being shown out."""
+        self._commands += 1
+        if isinstance(request, Fault) and request.kind != "size":
+            self._errors += 1
+            if request.kind == "tls-required" and not self._missing_told:
+                self._missing_told = True
+                self._intake.publish(InboundTlsMissing, icid=self.icid)
+        if self._errors > self._limits.errors_per_connection:
+            core.say(replies.TOO_MANY_ERRORS)
+        elif self._commands > self._limits.commands_per_connection:
+            core.say(replies.TOO_MANY_COMMANDS)
+        elif self._gate.leaving and self._receiving is None and not isinstance(request, Quit):
+            core.say(replies.SHUTTING_DOWN)
+        else:
+            return False
+        return True
+
+    def _flush(self) -> None:
+        core = self._core
+        if core is None or self._over:
+            return
+        data = core.output()
+        if not data:
+            return
+        if self._engine is not None:
+            self._engine.write(data)
+            data = self._engine.output()
+        self._transport.write(data)
+
+    def _on_fault(self, core: Server, request: Fault) -> None:
+        core.answer(request.reply)
+
+    def _on_hello(self, core: Server, request: Hello) -> None:
+        self._drop_message()
+        self.hello = request.domain
+        self.extended = request.extended
+        core.answer(core.welcome(request))
+
+    def _on_start_tls(self, core: Server, _request: StartTls) -> None:
+        self._drop_message()
+        if self._gate.tls_sessions >= self._limits.tls_sessions:
+            core.answer(replies.TOO_MANY_TLS_SESSIONS)
+            return
+        core.answer(replies.START_TLS)
+        self._flush()
+        self._begin_tls()
+
+    def _on_mail(self, core: Server, request: Mail) -> None:
+        assert self._judgement is not None
+        receiving = Receiving(self._intake, self._reception, self._judgement, self)
+        reply = receiving.mail(request)
+        if reply.code == 250:
+            self._receiving = receiving
+        core.answer(reply)
+
+    def _on_rcpt(self, core: Server, request: Rcpt) -> None:
+        assert self._receiving is not None
+        core.answer(self._receiving.rcpt(request))
+
+    def _on_data(self, core: Server, _request: Data) -> None:
+        assert self._receiving is not None
+        core.answer(self._receiving.begin_content())
+
+    def _on_content(self, _core: Server, request: Content) -> None:
+        assert self._receiving is not None
+        self._receiving.content(request.data)
+
+    def _on_chunk(self, core: Server, request: ChunkDone) -> None:
+        assert self._receiving is not None
+        reply = self._receiving.chunk_reply(request.size)
+        if reply.code != 250:  # RFC 3030 §2: the transaction is over
+            self._drop_message()
+        core.answer(reply)
+
+    def _on_end(self, core: Server, request: EndOfMessage) -> None:
+        receiving = self._receiving
+        assert receiving is not None
+        self._receiving = None
+        reply = receiving.verdict(request.bare_newlines)
+        if reply is not None:
+            core.answer(reply)
+            return
+        self._waiting = True
+        self._transport.pause_reading()
+        self._task = asyncio.get_running_loop().create_task(self._store(core, receiving))
+
+    async def _store(self, core: Server, receiving: Receiving) -> None:
+        """250 is said after the message is on stable storage, and not before."""
+        reply = await receiving.store()
+        self._waiting = False
+        self._task = None
+        if self._over:
+            return
+        core.answer(reply)
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
+        self._pump()
+
+    def _on_reset(self, core: Server, _request: Reset) -> None:
+        self._drop_message()
+        core.answer(replies.RESET)
+
+    def _on_quit(self, core: Server, _request: Quit) -> None:
+        self._drop_message()
+        core.answer(replies.goodbye(self._reception.hostname))
+
+    def _drop_message(self) -> None:
+        if self._receiving is not None:
+            self._receiving.abandon()
+            self._receiving = None
+
+    # --- the end --------------------------------------------------------------------------------------------
+
+    def _say_and_close(self, reply: Reply) -> None:
+        assert self._core is not None
+        self._core.say(reply)
+        self._flush()
+        self._close()
+
+    def _close(self) -> None:
+        if self._closing:
+            return
+        self._drop_message()
+        self._closing = True
+        if self._engine is not None and self._engine.fault is None and self._engine.established:
+            self._engine.close()
+            self._transport.write(self._engine.output())
+        self._transport.close()
+
+    def leave(self) -> None:
+        """The gateway stops: a message at hand may end, an idle connection is closed with 421."""
+        if self._core is None or (self._engine is not None and not self._engine.established):
+            self._transport.abort()
+        elif self._receiving is None and not self._waiting and not self._closing:
+            self._say_and_close(replies.SHUTTING_DOWN)
+
+    def abort(self) -> None:
+        """The time for ending well is over."""
+        self._transport.abort()
+
+    # --- time -----------------------------------------------------------------------------------------------
+
+    def _arm(self, delay: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._intake.clock.call_later(delay, self._alarm)
+
+    def _alarm(self) -> None:
+        """One timer for all limits: it looks what is over, and sleeps until the next may be."""
+        if self._over:
+            return
+        now = self._intake.clock.monotonic()
+        limits = self._limits
+        idle_until = self._heard_at + limits.idle_time
+        whole_until = self._began_at + limits.connection_time
+        if self._handshake_until is not None and now >= self._handshake_until:
+            if self._engine is not None:
+                self._engine.broken("timeout")
+                self._tls_failed(self._engine)
+            self._transport.abort()
+            return
+        if self._waiting:
+            self._arm(1.0)
+            return
+        if self._closing or (self._stalled and now >= idle_until):
+            self._transport.abort()  # the client does not read: a goodbye would wait for ever
+        elif now >= whole_until and self._core is not None:
+            self._say_and_close(replies.TOO_LONG_CONNECTED)
+            self._arm(limits.idle_time)
+        elif now >= idle_until:
+            if self._core is None:
+                self._transport.abort()
+                return
+            self._say_and_close(replies.IDLE)
+            self._arm(limits.idle_time)
+        else:
+            ends = [idle_until, whole_until]
+            if self._handshake_until is not None:
+                ends.append(self._handshake_until)
+            self._arm(min(ends) - now)
+
+
+def _simple(reply: Reply) -> Callable[[Inbound, Server, Any], None]:
+    return lambda _connection, core, _request: core.answer(reply)
+
+
+_HANDLERS: dict[type, Callable[[Inbound, Server, Any], None]] = {
+    Fault: Inbound._on_fault,  # noqa: SLF001 - the table belongs to the class
+    Hello: Inbound._on_hello,  # noqa: SLF001
+    StartTls: Inbound._on_start_tls,  # noqa: SLF001
+    Mail: Inbound._on_mail,  # noqa: SLF001
+    Rcpt: Inbound._on_rcpt,  # noqa: SLF001
+    Data: Inbound._on_data,  # noqa: SLF001
+    Content: Inbound._on_content,  # noqa: SLF001
+    ChunkDone: Inbound._on_chunk,  # noqa: SLF001
+    EndOfMessage: Inbound._on_end,  # noqa: SLF001
+    Reset: Inbound._on_reset,  # noqa: SLF001
+    Quit: Inbound._on_quit,  # noqa: SLF001
+    Noop: _simple(replies.OK),
+    Verify: _simple(replies.VERIFY),
+    Help: _simple(replies.HELP),
+}

@@ -1,0 +1,113 @@
+"""The gateway's own look from outside: which certificate does a listener serve on the wire?
+
+A renewed certificate is in use when it was seen there, not when it was stored.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Iterable
+
+import msgspec
+from OpenSSL import SSL
+
+from mxseal.clock import Clock
+from mxseal.config.model import Listener
+from mxseal.relay.channel import Broken, Channel
+from mxseal.smtp.client import QUIT, STARTTLS, Capabilities, hello
+from mxseal.tls.contexts import ClientTls, client_context
+from mxseal.tls.facts import TlsFacts, TlsFault
+
+_SECONDS = 5.0
+
+
+class Seen(msgspec.Struct, frozen=True, kw_only=True):
+    """What one probe saw."""
+
+    listener: str
+    server_name: str | None
+    sha256: str | None
+    """Fingerprint (colon hex) of the leaf, None when none was seen; `problem` says why."""
+    expected: bool = False
+    protocol: str = ""
+    problem: str = ""
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """What a probe asks for and hopes to see."""
+
+    listener: Listener
+    hostname: str
+    server_name: str | None
+    fingerprint: str
+    key_type: str
+    """RSA or ECDSA: decides the cipher list, so that both certificates of a pair can be seen."""
+
+
+class Probe:
+    """Probes listeners of this process over TCP."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._contexts: dict[str, SSL.Context] = {}
+
+    async def look(self, wanted: Iterable[Wanted]) -> list[Seen]:
+        """One connection for each, in turn."""
+        return [await self._one(each) for each in wanted]
+
+    def _context(self, key_type: str) -> SSL.Context:
+        context = self._contexts.get(key_type)
+        if context is None:
+            # The key type is chosen through the cipher list, which only TLS 1.2 has.
+            ciphers = {"RSA": "ECDHE+aRSA", "ECDSA": "ECDHE+aECDSA"}.get(key_type, "DEFAULT")
+            values = ClientTls(max_version="TLSv1.2", ciphers=ciphers, post_quantum=False)
+            context = self._contexts[key_type] = client_context(values)
+        return context
+
+    async def _one(self, wanted: Wanted) -> Seen:
+        channel = Channel(self._clock)
+        listener = wanted.listener
+        try:
+            await self._connect(channel, listener)
+            result = await self._handshake(channel, wanted)
+        except (OSError, Broken) as error:
+            result = str(error)
+        finally:
+            channel.close()
+        if isinstance(result, str):
+            return Seen(listener=listener.name, server_name=wanted.server_name, sha256=None, problem=result)
+        digest = hashlib.sha256(result.peer_certificates[0]).hexdigest().upper()
+        sha256 = ":".join(digest[i : i + 2] for i in range(0, 64, 2))
+        return Seen(
+            listener=listener.name,
+            server_name=wanted.server_name,
+            sha256=sha256,
+            expected=sha256 == wanted.fingerprint,
+            protocol=result.protocol,
+        )
+
+    async def _connect(self, channel: Channel, listener: Listener) -> None:
+        address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(listener.address, listener.address)  # noqa: S104
+        connecting = asyncio.get_running_loop().create_connection(lambda: channel, address, listener.port)
+        await asyncio.wait_for(connecting, _SECONDS)
+
+    async def _handshake(self, channel: Channel, wanted: Wanted) -> TlsFacts | str:
+        """The facts, or a sentence that says why there are none."""
+        if not wanted.listener.implicit_tls:
+            greeting = await channel.reply(_SECONDS)
+            if greeting.code != 220:
+                return f"the listener answered {greeting.code} {greeting.text}"
+            channel.send(hello(wanted.hostname))
+            capabilities = Capabilities.parse(await channel.reply(_SECONDS))
+            if not capabilities.starttls:
+                return "the policy for this machine's own address does not offer STARTTLS"
+            channel.send(STARTTLS)
+            reply = await channel.reply(_SECONDS)
+            if reply.code != 220:
+                return f"STARTTLS was answered {reply.code} {reply.text}"
+        result = await channel.start_tls(self._context(wanted.key_type), wanted.server_name, None, _SECONDS)
+        if isinstance(result, TlsFault):
+            return f"the handshake failed: {result.reason}"
+        channel.send(QUIT)
+        return result

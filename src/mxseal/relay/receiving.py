@@ -1,0 +1,240 @@
+"""One message on its way in: who may send it to whom, its content, and its place on the spool."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mxseal.events.types import (
+    MessageAborted,
+    MessageQueued,
+    MessageReceived,
+    MessageStarted,
+    ReceivingFailed,
+    RecipientAccepted,
+    RecipientRejected,
+)
+from mxseal.mail.headers import HeaderScanner
+from mxseal.mail.received import Received, render
+from mxseal.relay.access import Judgement
+from mxseal.relay.intake import Intake, Reception
+from mxseal.smtp import replies
+from mxseal.smtp.grammar import split_address
+from mxseal.smtp.wire import Mail, Rcpt, Reply
+from mxseal.storage.ports import Envelope, Incoming, Queued, Recipient, StorageRefused
+
+if TYPE_CHECKING:
+    from mxseal.relay.inbound import Inbound
+
+
+class Receiving:
+    """From MAIL to the end of the content. `abandon` or `store` ends it."""
+
+    def __init__(
+        self, intake: Intake, reception: Reception, judgement: Judgement, connection: Inbound
+    ) -> None:
+        self._intake = intake
+        self._reception = reception
+        self._judgement = judgement
+        self._connection = connection
+        self._limits = reception.listener.limits
+        self._mid = 0
+        self._sender = ""
+        self._smtputf8 = False
+        self._eightbit = False
+        self._recipients: list[Recipient] = []
+        self._incoming: Incoming | None = None
+        self._scanner = HeaderScanner(self._limits.header_size)
+        self._size = 0
+        self._most = self._limits.message_size
+        self._refusal: Reply | None = None
+        """Set once the content can't be taken; the rest of it is read and thrown away."""
+
+    # --- envelope -------------------------------------------------------------------------------------------
+
+    def mail(self, request: Mail) -> Reply:
+        """The answer to MAIL."""
+        policy = self._judgement.policy.limits
+        most = min(
+            self._limits.messages_per_connection,
+            policy.messages_per_connection or self._limits.messages_per_connection,
+        )
+        if self._connection.messages >= most:
+            return replies.TOO_MANY_MESSAGES
+        if not self._intake.bus.ready():  # a log that can't be written must not miss a message
+            return replies.TEMPORARY_TROUBLE
+        refusal = self._intake.spool.refusal()
+        if refusal is not None:
+            return _storage_reply(refusal)
+        self._connection.messages += 1
+        self._most = min(self._most, policy.message_size or self._most)
+        self._mid = self._intake.allocate("mid")
+        self._sender = request.sender
+        self._smtputf8 = request.smtputf8
+        self._eightbit = request.body == "8BITMIME"
+        self._intake.publish(MessageStarted, mid=self._mid, icid=self._connection.icid, sender=request.sender)
+        return replies.sender_ok(request.sender)
+
+    def rcpt(self, request: Rcpt) -> Reply:
+        """The answer to RCPT. Mail is relayed only for hosts whose policy says so."""
+        policy = self._judgement.policy
+        if policy.action == "reject":
+            return self._reject(request.recipient, "HAT", replies.SENDER_REJECTED)
+        most = min(
+            self._limits.recipients_per_message,
+            policy.limits.recipients_per_message or self._limits.recipients_per_message,
+        )
+        if len(self._recipients) >= most:
+            return replies.TOO_MANY_RECIPIENTS
+        address = self._postmaster(request.recipient)
+        domain = split_address(address)[1].lower()
+        if not domain or not (policy.action == "relay" or self._reception.recipients.accepts(domain)):
+            return self._reject(request.recipient, "RAT", replies.RECIPIENT_REJECTED)
+        rid = len(self._recipients)
+        self._recipients.append(Recipient(rid=rid, address=address))
+        self._intake.publish(
+            RecipientAccepted, mid=self._mid, icid=self._connection.icid, rid=rid, recipient=address
+        )
+        return replies.recipient_ok(request.recipient)
+
+    def _postmaster(self, recipient: str) -> str:
+        """RFC 5321 §4.5.1: 'postmaster' without a domain is taken; it goes where the document says."""
+        if recipient.lower() != "postmaster":
+            return recipient
+        return self._reception.postmaster or f"postmaster@{self._reception.hostname}"
+
+    def _reject(self, recipient: str, by: str, reply: Reply) -> Reply:
+        self._intake.publish(
+            RecipientRejected, mid=self._mid, icid=self._connection.icid, recipient=recipient, by=by
+        )
+        return reply
+
+    # --- content --------------------------------------------------------------------------------------------
+
+    def begin_content(self) -> Reply:
+        """The answer to DATA."""
+        self._begin()
+        return replies.GO_AHEAD if self._refusal is None else self._refusal
+
+    def _begin(self) -> None:
+        connection, facts = self._connection, self._connection.facts
+        self._incoming = self._intake.spool.begin()
+        line = render(
+            Received(
+                hello=connection.hello,
+                client_name=connection.client.name if connection.client.verified else None,
+                client_ip=connection.address,
+                hostname=self._reception.hostname,
+                extended=connection.extended,
+                smtputf8=self._smtputf8,
+                tls=facts,
+                mid=self._mid,
+            ),
+            self._intake.clock.now(),
+        )
+        self._keep(line)
+
+    def content(self, data: bytes) -> None:
+        """A piece of the content."""
+        if self._incoming is None and self._refusal is None:  # BDAT has no command before its octets
+            self._begin()
+        self._size += len(data)
+        if self._refusal is not None:
+            return
+        if self._size > self._most:
+            self._refuse(replies.MESSAGE_TOO_LARGE)
+            return
+        if not self._scanner.done:
+            self._scanner.feed(data)
+            if self._scanner.too_large:
+                self._refuse(replies.HEADER_TOO_LARGE)
+                return
+        self._keep(data)
+
+    def _keep(self, data: bytes) -> None:
+        assert self._incoming is not None
+        try:
+            self._incoming.write(data)
+        except StorageRefused as refusal:
+            self._refuse(_storage_reply(refusal))
+
+    def _refuse(self, reply: Reply) -> None:
+        self._refusal = reply
+        if self._incoming is not None:
+            self._incoming.abort()
+            self._incoming = None
+
+    def chunk_reply(self, size: int) -> Reply:
+        """The answer to a BDAT chunk that is not the last (RFC 3030 §2)."""
+        return self._refusal or replies.chunk_ok(size)
+
+    def verdict(self, bare_newlines: bool) -> Reply | None:
+        """The reply that refuses the complete message; None: it is to be stored."""
+        if self._incoming is None and self._refusal is None:  # BDAT 0 LAST
+            self._begin()
+        self._scanner.end()
+        reply = self._refusal
+        if reply is None and self._scanner.too_large:
+            reply = replies.HEADER_TOO_LARGE
+        if reply is None and bare_newlines and self._reception.listener.bare_newlines == "reject":
+            reply = replies.BARE_NEWLINES
+        if reply is None and self._scanner.received_count > self._limits.hops:
+            self._intake.publish(
+                ReceivingFailed, icid=self._connection.icid, mid=self._mid, reason="Message loop"
+            )
+            reply = replies.TOO_MANY_HOPS
+        if reply is not None:
+            self._refuse(reply)
+            self._told_aborted(reply.text)
+        return reply
+
+    async def store(self) -> Reply:
+        """Put the message on the spool; the reply is the promise, or why there is none."""
+        assert self._incoming is not None
+        intake, now = self._intake, self._intake.clock.now()
+        relayed = self._judgement.policy.action == "relay"
+        intake.publish(
+            MessageReceived,
+            mid=self._mid,
+            icid=self._connection.icid,
+            size=self._size,
+            sender=self._sender,
+            message_id=self._scanner.message_id,
+            subject=self._scanner.subject,
+            direction="outbound" if relayed else "inbound",
+        )
+        envelope = Envelope(
+            mid=self._mid,
+            sender=self._sender,
+            size=self._incoming.size,
+            queued_at=now,
+            smtputf8=self._smtputf8,
+            eightbit=self._eightbit,
+            icid=self._connection.icid,
+        )
+        recipients = tuple(self._recipients)
+        for recipient in recipients:
+            recipient.next_attempt = now
+        try:
+            await self._incoming.commit(envelope, recipients)
+        except StorageRefused as refusal:
+            self._told_aborted(str(refusal))
+            return _storage_reply(refusal)
+        intake.publish(MessageQueued, mid=self._mid, icid=self._connection.icid)
+        intake.queue.add(Queued(envelope=envelope, recipients=recipients), self._incoming.body)
+        return replies.accepted(self._mid)
+
+    # --- the end --------------------------------------------------------------------------------------------
+
+    def abandon(self) -> None:
+        """The client went away or began anew."""
+        if self._incoming is not None:
+            self._incoming.abort()
+            self._incoming = None
+        self._told_aborted("Receiving aborted by sender")
+
+    def _told_aborted(self, reason: str) -> None:
+        self._intake.publish(MessageAborted, mid=self._mid, icid=self._connection.icid, reason=reason)
+
+
+def _storage_reply(refusal: StorageRefused) -> Reply:
+    return replies.QUEUE_FULL if refusal.kind == "full" else replies.TEMPORARY_ERROR

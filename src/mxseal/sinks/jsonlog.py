@@ -1,0 +1,62 @@
+"""The JSON log: each event as one line, encoded as it is. Its fields are described in docs/json-log.md."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from mxseal.config.model import Logs
+from mxseal.events.types import Event, MessageReceived
+from mxseal.sinks.files import LogFile, Surroundings
+
+_ENCODER = msgspec.json.Encoder()
+
+
+def encode(event: Event) -> bytes:
+    """One line of JSON with its newline; bytes are base64. Never contains another newline."""
+    try:
+        return _ENCODER.encode(event) + b"\n"
+    except UnicodeEncodeError:
+        # Bytes of a stranger that were no UTF-8 stand in the text as lone surrogates, which JSON can't hold.
+        return _ENCODER.encode(_encodable(msgspec.to_builtins(event))) + b"\n"
+
+
+def _encodable(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {key: _encodable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_encodable(item) for item in value]
+    return value
+
+
+class _NoFraming:
+    """Every line is an event: a file begins with the first and ends with the last."""
+
+    def head(self, _at: float) -> bytes:
+        return b""
+
+    def foot(self, _at: float) -> bytes:
+        return b""
+
+
+class JsonLog:
+    """The sink: `<home>/logs/json_logs/json.@<stamp>.current`. Has all events, whatever the level."""
+
+    def __init__(self, around: Surroundings, logs: Logs) -> None:
+        self._subjects = logs.headers
+        self.file = LogFile("json_logs", "json", _NoFraming(), logs, around)
+
+    def handle(self, event: Event) -> None:
+        if not self._subjects and isinstance(event, MessageReceived):
+            event = msgspec.structs.replace(event, subject=None)
+        self.file.write(encode(event))
+
+    def ready(self) -> bool:
+        return self.file.ready()
+
+    def configure(self, logs: Logs) -> None:
+        self._subjects = logs.headers
+        self.file.configure(logs)

@@ -1,0 +1,1 @@
+"""SMTP without sockets: grammar, requests and replies, the content's dot-stuffing, both roles. PURE."""

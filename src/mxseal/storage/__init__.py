@@ -1,0 +1,1 @@
+"""Storage: the ports that the product needs and the embedded default that implements them."""

@@ -1,0 +1,311 @@
+"""What is said about each cause of a TLS failure: whose side, one sentence what, one what to do. PURE.
+
+`{peer}` is "The client" or "The server mx.example.com", `{peer_low}` the same within a sentence; `{reason}`
+and `{alert}` are OpenSSL's and the peer's words; `{ours}` our versions, `{keys}` our key types,
+`{certificate}` "the certificate Main" or "our certificate".
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from mxseal.tls.facts import Side
+
+
+class Cause(msgspec.Struct, frozen=True):
+    """Whose turn it is, and the two sentences."""
+
+    side: Side
+    summary: str
+    remedy: str
+
+
+CAUSES: dict[str, Cause] = {
+    # --- nothing said: the network, or a peer that gave up
+    "peer-gone": Cause(
+        "unknown",
+        "{peer} closed the connection in the middle of the TLS handshake without giving a reason.",
+        "If it happens every time with this peer, ask its administrator what its log says for this moment; "
+        "a firewall or proxy that inspects SMTP between the two is the other usual cause.",
+    ),
+    "peer-gone-silent": Cause(
+        "network",
+        "{peer} closed the connection before it sent a single byte of TLS.",
+        "Single cases are port scanners and health checks and need no action; for a real mail server "
+        "look for a firewall that inspects SMTP and breaks STARTTLS.",
+    ),
+    "server-gone-silent": Cause(
+        "unknown",
+        "{peer} agreed to STARTTLS and closed the connection on the first TLS message.",
+        "Old middleboxes choke on the larger greeting with a post-quantum group: try without it. Otherwise "
+        "ask the peer's administrator what its log says for this moment.",
+    ),
+    "peer-closed": Cause(
+        "theirs",
+        "{peer} ended the TLS handshake in good order, but did not say why.",
+        "Ask the peer's administrator what its log says for this moment.",
+    ),
+    "reset": Cause(
+        "network",
+        "The connection was reset during the TLS handshake.",
+        "Look for a firewall or load balancer between the two that cuts TLS off (SMTP inspection, packets "
+        "larger than 1400 bytes); if there is none, ask the peer's administrator.",
+    ),
+    "timeout": Cause(
+        "network",
+        "{peer} did not finish the TLS handshake in time.",
+        "If small messages get through and this does not, look for packets lost because of their size "
+        "(MTU, blocked ICMP); otherwise the peer is overloaded, and the next attempt may succeed.",
+    ),
+    # --- no TLS at all
+    "http-request": Cause(
+        "theirs",
+        "{peer} spoke HTTP instead of TLS.",
+        "This is a web client or a scanner on a mail port; nothing to do unless the address is known to you.",
+    ),
+    "clear-text": Cause(
+        "theirs",
+        "{peer} went on in clear text after STARTTLS was agreed, instead of starting TLS.",
+        "The peer's mail program or something in between (SMTP inspection of a firewall) mishandles "
+        "STARTTLS: inspection has to be switched off for this connection, or the program repaired.",
+    ),
+    "clear-text-answer": Cause(
+        "theirs",
+        "{peer} agreed to STARTTLS and then answered in clear text.",
+        "The server's TLS is not working (often a certificate that its mail program can't read), or a "
+        "firewall that inspects SMTP rewrites the dialogue: tell the peer's administrator.",
+    ),
+    # --- the two have nothing in common
+    "client-too-old": Cause(
+        "theirs",
+        "{peer} only knows TLS versions that are no longer allowed here ({ours} are).",
+        "The sender's mail server needs an update or TLS 1.2 switched on; until then only an explicit "
+        "exception for old versions lets it in.",
+    ),
+    "server-too-old": Cause(
+        "theirs",
+        "{peer} only knows TLS versions that are no longer allowed here ({ours} are).",
+        "The recipient's mail server needs an update or TLS 1.2 switched on.",
+    ),
+    "no-common-version": Cause(
+        "ours",
+        "{peer} and this gateway have no TLS version in common ({ours} are allowed here).",
+        "Widen the TLS versions that are allowed here: those that the peer knows are still good.",
+    ),
+    "sslv2-hello": Cause(
+        "theirs",
+        "{peer} opened with an SSL 2.0 greeting, which no current TLS library reads.",
+        "The sender's TLS settings date from before 2011: SSL 2.0 has to be switched off there.",
+    ),
+    "only-broken-ciphers": Cause(
+        "theirs",
+        "{peer} offers only ciphers that are broken (RC4, DES, 3DES, export or none at all).",
+        "The sender has to enable AES cipher suites; do not weaken this gateway for it.",
+    ),
+    "only-rsa-key-exchange": Cause(
+        "theirs",
+        "{peer} offers only cipher suites without forward secrecy (RSA key exchange).",
+        "The sender should enable ECDHE suites; to accept it as it is, add its suites (such as "
+        "AES128-GCM-SHA256) to this gateway's cipher list, which needs an RSA certificate.",
+    ),
+    "only-dhe": Cause(
+        "theirs",
+        "{peer} offers only Diffie-Hellman over large numbers (DHE), which this gateway does not serve.",
+        "The sender should enable ECDHE suites.",
+    ),
+    "only-ecdsa": Cause(
+        "ours",
+        "{peer} accepts only ECDSA certificates, and this listener has {keys} alone.",
+        "Put an ECDSA certificate beside the RSA one on this listener (second certificate).",
+    ),
+    "only-rsa-certificates": Cause(
+        "ours",
+        "{peer} accepts only RSA certificates, and this listener has {keys} alone.",
+        "Put an RSA certificate beside the ECDSA one on this listener (second certificate).",
+    ),
+    "no-shared-cipher": Cause(
+        "unknown",
+        "{peer} and this gateway have no cipher suite in common.",
+        "Compare the offer with this gateway's cipher list: enable one of the suites here, or have the "
+        "peer enable ECDHE with AES-GCM.",
+    ),
+    "no-common-group": Cause(
+        "unknown",
+        "{peer} and this gateway have no key exchange group in common.",
+        "Enable one of the peer's groups here, or have the peer enable X25519 or P-256.",
+    ),
+    "no-common-signature": Cause(
+        "ours",
+        "None of this listener's certificates ({keys}) can sign in a way that {peer_low} accepts.",
+        "Put a certificate of the other key type beside it, or have the peer accept current signatures "
+        "(SHA-256 or better).",
+    ),
+    "inappropriate-fallback": Cause(
+        "theirs",
+        "{peer} came back with a lower TLS version although both know a higher one.",
+        "An earlier attempt of the same peer failed: look at the connection before this one.",
+    ),
+    "weak-key-exchange": Cause(
+        "theirs",
+        "{peer} uses Diffie-Hellman parameters that are too short to be safe.",
+        "The server needs parameters of 2048 bits or more, or ECDHE suites: tell its administrator.",
+    ),
+    "legacy-renegotiation": Cause(
+        "theirs",
+        "{peer} lacks secure renegotiation (RFC 5746), so somebody in between could inject text.",
+        "The server's TLS library dates from before 2010 or has the extension switched off: it needs an "
+        "update.",
+    ),
+    # --- the peer said no
+    "demonstration-certificate": Cause(
+        "ours",
+        "{peer} does not trust the demonstration certificate that is still in use here.",
+        "Get a certificate from an authority that the peer trusts and assign it in place of the "
+        "demonstration certificate.",
+    ),
+    "our-certificate-untrusted": Cause(
+        "ours",
+        "{peer} does not know the authority that issued {certificate}.",
+        "Check that all intermediate certificates are sent (certconfig check); if they are, the peer has "
+        "to add the authority to its trust list.",
+    ),
+    "our-certificate-expired": Cause(
+        "ours",
+        "{peer} says that {certificate} has expired or is not valid yet.",
+        "Renew it and commit; if it is in date, the peer's clock or an old intermediate certificate is "
+        "wrong.",
+    ),
+    "our-certificate-revoked": Cause(
+        "ours",
+        "{peer} says that {certificate} has been revoked.",
+        "Ask the issuing authority why, get a new certificate with a new key and assign it.",
+    ),
+    "our-certificate-rejected": Cause(
+        "ours",
+        "{peer} rejects {certificate} (alert: {alert}).",
+        "Usual reasons: a name that the peer does not expect, a missing intermediate, self-signed, a "
+        "usage that does not allow it. Run certconfig check, then compare names with what the peer "
+        "connects to.",
+    ),
+    "our-certificate-unsupported": Cause(
+        "ours",
+        "{peer} can't handle the type of {certificate}.",
+        "Offer an RSA certificate beside the ECDSA one: old systems know RSA only.",
+    ),
+    "client-certificate-required": Cause(
+        "ours",
+        "{peer} demands a certificate from this gateway and got none.",
+        "Assign a certificate for deliveries, and have the peer accept its authority.",
+    ),
+    "no-client-certificate": Cause(
+        "theirs",
+        "{peer} showed no certificate, and this listener demands one.",
+        "The sender has to configure a client certificate for its deliveries.",
+    ),
+    "peer-certificate-rejected": Cause(
+        "theirs",
+        "The certificate of {peer_low} could not be verified.",
+        "Check the issuing authority, the dates and the intermediates that the peer sends.",
+    ),
+    "handshake-failure": Cause(
+        "unknown",
+        "{peer} broke off the handshake: it finds nothing acceptable in what this gateway offers.",
+        "Mostly the peer insists on a cipher suite, a group or a client certificate that is missing "
+        "here; its log says which.",
+    ),
+    "version-refused": Cause(
+        "theirs",
+        "{peer} refuses the TLS versions that this gateway allows ({ours}).",
+        "The peer needs TLS 1.2 or 1.3 switched on.",
+    ),
+    "insufficient-security": Cause(
+        "ours",
+        "{peer} demands stronger cryptography than this gateway offers.",
+        "Check this gateway's cipher list and key length against what the peer demands.",
+    ),
+    "name-refused": Cause(
+        "unknown",
+        "{peer} does not serve the name that was asked for in SNI.",
+        "Check the host name in the MX record or the route: it has to be one that the server knows "
+        "itself by.",
+    ),
+    "peer-internal-error": Cause(
+        "theirs",
+        "{peer} reports an internal error of its own TLS.",
+        "Tell the peer's administrator; often its private key or certificate file can't be read.",
+    ),
+    "peer-cannot-read-us": Cause(
+        "unknown",
+        "{peer} says that it can't read what this gateway sent (alert: {alert}).",
+        "Either something in between alters packets, or the peer stumbles over a modern handshake: try "
+        "this destination without the post-quantum group.",
+    ),
+    "peer-cannot-decrypt": Cause(
+        "network",
+        "{peer} could not decrypt or verify what this gateway sent (alert: {alert}).",
+        "Something in between alters packets, or one side's memory or network card does; repeated cases "
+        "need a packet capture on both ends.",
+    ),
+    "cancelled": Cause(
+        "theirs",
+        "{peer} called the handshake off (alert: {alert}).",
+        "Ask the peer's administrator what its log says for this moment.",
+    ),
+    "alert": Cause(
+        "unknown",
+        "{peer} broke off with the alert “{alert}”.",
+        "Ask the peer's administrator what its log says for this moment.",
+    ),
+    # --- we said no
+    "damaged-record": Cause(
+        "network",
+        "What arrived from {peer_low} could not be decrypted: it was altered on its way or wrongly "
+        "encrypted.",
+        "If it repeats, look for a device in between that alters packets, and take a packet capture.",
+    ),
+    "malformed-message": Cause(
+        "theirs",
+        "{peer} sent a TLS message that breaks the standard ({reason}).",
+        "Single cases are scanners; a mail server that does this needs an update of its TLS library.",
+    ),
+    "bad-signature": Cause(
+        "theirs",
+        "{peer} could not prove that it holds the key of its certificate ({reason}).",
+        "The server's key and certificate do not belong together, or somebody in between poses as the "
+        "server.",
+    ),
+    "our-internal-error": Cause(
+        "ours",
+        "This gateway's own TLS failed ({reason}).",
+        "This should not happen: restart the gateway if it repeats, and report it with this line.",
+    ),
+    "our-settings": Cause(
+        "ours",
+        "This gateway's own TLS settings leave nothing to offer ({reason}).",
+        "Check the versions and the cipher list for deliveries.",
+    ),
+    "unexplained": Cause(
+        "unknown",
+        "The TLS connection with {peer_low} failed: {reason}.",
+        "Search the peer's log for the same moment; a packet capture shows the rest.",
+    ),
+    # --- TLS never began
+    "no-esmtp": Cause(
+        "theirs",
+        "{peer} refuses EHLO, so TLS can't be asked for.",
+        "The server is very old, or a firewall with SMTP inspection hides it: it has to be switched off "
+        "there.",
+    ),
+    "no-starttls": Cause(
+        "theirs",
+        "{peer} does not offer STARTTLS.",
+        "The recipient has to switch TLS on; if it says that it is on, a firewall in between hides the "
+        "offer (SMTP inspection). Only with TLS “preferred” can mail go there unencrypted.",
+    ),
+    "starttls-refused": Cause(
+        "theirs",
+        "{peer} offers STARTTLS, but refused the command.",
+        "The server's TLS is out of order for the moment (certificate, key or limits there); mail is tried "
+        "again by itself. Tell the administrator if it lasts.",
+    ),
+}

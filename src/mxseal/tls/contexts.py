@@ -1,0 +1,221 @@
+"""TLS contexts from values: certificates side by side, SNI, versions, groups, sessions.
+
+A context must not be changed once a connection used it; a new configuration builds new ones. Everything that
+can be wrong with a certificate, a key or a cipher string is found here, as a ContextProblem.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import msgspec
+from OpenSSL import SSL
+from OpenSSL._util import lib
+
+Version = Literal["TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"]
+
+_VERSIONS: dict[str, int] = {
+    "TLSv1": SSL.TLS1_VERSION,
+    "TLSv1.1": SSL.TLS1_1_VERSION,
+    "TLSv1.2": SSL.TLS1_2_VERSION,
+    "TLSv1.3": SSL.TLS1_3_VERSION,
+}
+_NO_AUTO_CHAIN = 0x8
+"""SSL_MODE_NO_AUTO_CHAIN: send the chain that was given, never one completed from the trust list."""
+
+SERVER_CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE+AES:!aNULL:!eNULL:!AESCCM"
+"""TLS 1.2 suites offered to clients: forward secrecy only (RFC 9325 §4.1), CBC last for old Exchange."""
+CLIENT_CIPHERS = "DEFAULT:!PSK:!SRP"
+"""TLS 1.2 suites offered to servers: broad, since the alternative to an old suite is often clear text."""
+CLASSIC_GROUPS = ("X25519", "P-256", "P-384")
+POST_QUANTUM_GROUPS = ("X25519MLKEM768",)
+
+
+class ContextProblem(ValueError):
+    """A context can't be built; the message is a sentence for the administrator."""
+
+
+class CertificateFiles(msgspec.Struct, frozen=True, kw_only=True):
+    """A certificate as OpenSSL reads it: a PEM file (or memory file) with leaf, then path; and its key."""
+
+    chain_path: str
+    key: Any
+    """A private key object of `cryptography`."""
+
+
+class SniCertificates(msgspec.Struct, frozen=True, kw_only=True):
+    """Certificates for clients that ask for one of `names`: host names, or '*.' and a parent (one label)."""
+
+    names: tuple[str, ...]
+    certificates: tuple[CertificateFiles, ...]
+
+
+class ServerTls(msgspec.Struct, frozen=True, kw_only=True):
+    """What a listener serves. `certificates`: at most one per key type, RSA and ECDSA side by side."""
+
+    certificates: tuple[CertificateFiles, ...]
+    sni: tuple[SniCertificates, ...] = ()
+    request_client_certificate: bool = False
+    trust: str | None = None
+    """PEM file against which client certificates are verified; None: the system's list."""
+    min_version: Version = "TLSv1.2"
+    max_version: Version | None = None
+    ciphers: str = SERVER_CIPHERS
+    """OpenSSL cipher string for TLS 1.2 and below."""
+    groups: tuple[str, ...] = POST_QUANTUM_GROUPS + CLASSIC_GROUPS
+    session_id: bytes = b"mxseal"
+    """Sessions resume only among contexts with the same one; at most 32 bytes."""
+
+
+class ClientTls(msgspec.Struct, frozen=True, kw_only=True):
+    """What is offered to servers. Verification is recorded, never enforced: policy judges afterwards."""
+
+    trust: str | None = None
+    """PEM file of trusted authorities; None: the system's list."""
+    certificate: CertificateFiles | None = None
+    min_version: Version = "TLSv1.2"
+    max_version: Version | None = None
+    ciphers: str = CLIENT_CIPHERS
+    groups: tuple[str, ...] = CLASSIC_GROUPS
+    post_quantum: bool = True
+    """Offer X25519MLKEM768 first; its key share makes the ClientHello larger than some middleboxes bear."""
+
+
+def server_context(values: ServerTls) -> SSL.Context:
+    """The listener's context, with its SNI contexts behind it. Raises ContextProblem."""
+    context = _one_server_context(values, values.certificates)
+    exact: dict[str, SSL.Context] = {}
+    wildcard: dict[str, SSL.Context] = {}
+    for entry in values.sni:
+        named = _one_server_context(values, entry.certificates)
+        for name in entry.names:
+            name = name.lower().rstrip(".")
+            if name.startswith("*."):
+                wildcard.setdefault(name[2:], named)
+            else:
+                exact.setdefault(name, named)
+    if exact or wildcard:
+        context.set_tlsext_servername_callback(_chooser(exact, wildcard))
+    return context
+
+
+def client_context(values: ClientTls) -> SSL.Context:
+    """The context for deliveries. Raises ContextProblem.
+
+    With VERIFY_NONE an OpenSSL client still verifies the server's chain, keeps the first reason in the
+    session, where it survives resumption, and goes on: no callback is needed.
+    """
+    context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+    context.set_options(SSL.OP_NO_RENEGOTIATION)
+    context.set_verify(SSL.VERIFY_NONE)
+    _set_versions(context, values.min_version, values.max_version, values.ciphers)
+    _trust(context, values.trust)
+    if values.certificate is not None:
+        _use_certificate(context, values.certificate)
+    # '*' sends a key share at once: one for each kind, so that classic servers need no second round.
+    classic = [f"*{name}" if index == 0 else name for index, name in enumerate(values.groups)]
+    modern = [f"*{name}" for name in POST_QUANTUM_GROUPS] if values.post_quantum else []
+    _set_groups(context, modern + classic)
+    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    return context
+
+
+def _one_server_context(values: ServerTls, certificates: Sequence[CertificateFiles]) -> SSL.Context:
+    if not certificates:
+        raise ContextProblem("A TLS listener needs a certificate: assign one with its private key.")
+    context = SSL.Context(SSL.TLS_SERVER_METHOD)
+    context.set_options(SSL.OP_NO_RENEGOTIATION | SSL.OP_CIPHER_SERVER_PREFERENCE)
+    _set_versions(context, values.min_version, values.max_version, values.ciphers)
+    for certificate in certificates:
+        _use_certificate(context, certificate)
+    _set_groups(context, values.groups)
+    context.set_session_id(values.session_id)
+    # Tickets only: sessions of strangers take no memory here. OpenSSL makes the ticket key per context.
+    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    if values.request_client_certificate:
+        _trust(context, values.trust)
+        context.set_verify(SSL.VERIFY_PEER, _collect)
+        # pyOpenSSL's callback clears the verdict, so a resumed session would look verified: no tickets.
+        context.set_options(SSL.OP_NO_TICKET)
+    return context
+
+
+def _collect(connection: SSL.Connection, _certificate: object, code: int, _depth: int, ok: int) -> bool:
+    """Verify callback: note the error code in the connection's app data (the engine's list) and go on."""
+    if not ok:
+        errors = connection.get_app_data()
+        if isinstance(errors, list):
+            errors.append(code)
+    return True
+
+
+def _chooser(
+    exact: dict[str, SSL.Context], wildcard: dict[str, SSL.Context]
+) -> Callable[[SSL.Connection], None]:
+    """SNI callback: switch to the context of the name asked for; unknown names keep the default."""
+
+    def choose(connection: SSL.Connection) -> None:
+        raw = connection.get_servername()
+        if raw is None:
+            return
+        name = raw.decode("latin-1").lower().rstrip(".")
+        # RFC 6125 §6.4.3: '*' stands for exactly one label.
+        context = exact.get(name) or wildcard.get(name.partition(".")[2])
+        if context is not None:
+            connection.set_context(context)
+
+    return choose
+
+
+def _set_versions(context: SSL.Context, lowest: Version, highest: Version | None, ciphers: str) -> None:
+    context.set_mode(SSL.MODE_RELEASE_BUFFERS | _NO_AUTO_CHAIN)
+    # Whole writes in one call: with memory buffers nothing ever blocks.
+    context.clear_mode(int(lib.SSL_MODE_ENABLE_PARTIAL_WRITE))
+    context.set_min_proto_version(_VERSIONS[lowest])
+    context.set_max_proto_version(_VERSIONS[highest] if highest else 0)
+    # TLS below 1.2 signs with MD5 and SHA-1, which OpenSSL allows at security level 0 only.
+    text = f"{ciphers}:@SECLEVEL=0" if lowest in ("TLSv1", "TLSv1.1") else ciphers
+    try:
+        context.set_cipher_list(text.encode("ascii", "replace"))
+    except SSL.Error:
+        raise ContextProblem(
+            f"The cipher string {ciphers!r} names no cipher that this gateway has."
+        ) from None
+
+
+def _set_groups(context: SSL.Context, groups: Sequence[str]) -> None:
+    text = ":".join(groups).encode("ascii", "replace")
+    if lib.SSL_CTX_set1_curves_list(context._context, text) != 1:  # noqa: SLF001 - no public name
+        lib.ERR_clear_error()
+        raise ContextProblem(f"The list of key exchange groups {':'.join(groups)!r} holds an unknown name.")
+
+
+def _trust(context: SSL.Context, path: str | None) -> None:
+    if path is None:
+        context.set_default_verify_paths()
+        return
+    try:
+        context.load_verify_locations(path)
+    except SSL.Error as error:
+        raise ContextProblem(
+            f"The list of trusted authorities {path} can't be read: {_words(error)}."
+        ) from None
+
+
+def _use_certificate(context: SSL.Context, files: CertificateFiles) -> None:
+    """OpenSSL keeps one certificate, with its own chain, for each key type."""
+    try:
+        context.use_certificate_chain_file(files.chain_path)
+    except SSL.Error as error:
+        raise ContextProblem(f"The certificate can't be used: {_words(error)}.") from None
+    try:
+        context.use_privatekey(files.key)
+        context.check_privatekey()
+    except SSL.Error as error:
+        raise ContextProblem(f"The private key does not fit the certificate: {_words(error)}.") from None
+
+
+def _words(error: SSL.Error) -> str:
+    entries = error.args[0] if error.args and isinstance(error.args[0], list) else []
+    return "; ".join(str(entry[2]) for entry in entries if entry[2]) or "OpenSSL gives no reason"

@@ -1,0 +1,12 @@
+"""Fixtures for tests of TLS."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.tls.pairs import Pki
+
+
+@pytest.fixture(scope="session")
+def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
+    return Pki(tmp_path_factory.mktemp("pki"))
