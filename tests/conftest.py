@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 import pytest
+from hypothesis import settings
 
 from lab import Unavailable
 from lab.ca import Authority, Issued
@@ -28,6 +29,10 @@ from lab.script import Behaviour
 from lab.sink import Sink
 
 Server = TypeVar("Server")
+
+# A busy machine is slow, not wrong.
+settings.register_profile("quiet", deadline=None)
+settings.load_profile("quiet")
 
 
 class Starter(Protocol):

@@ -78,6 +78,7 @@ class Running:
         """Until nothing is at work any more and all outcomes are written down."""
         while self.gateway.queue.at_work():
             await self.gateway.spool.flush()
+            await asyncio.sleep(0)
 
     def lines(self) -> list[str]:
         """The mail log so far, without its time stamps and without file heads."""

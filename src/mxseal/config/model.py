@@ -136,8 +136,8 @@ class Listener(Table):
 
     name: Name
     type: Literal["public", "private"] = "public"
-    """public: for mail from the internet; private: for hosts inside. On both, mail for domains other than those
-    of recipient_access is taken only from hosts whose policy says relay."""
+    """public: for mail from the internet; private: for hosts inside. On both, mail for domains other than
+    those of recipient_access is taken only from hosts whose policy says relay."""
     address: IpAddress = "127.0.0.1"
     port: Port = 25
     implicit_tls: bool = False

@@ -163,11 +163,22 @@ class Inbound(asyncio.Protocol):
         self._intake.publish(ConnectionClosed, icid=self.icid)
 
     def pause_writing(self) -> None:
+        # Who does not read replies is not read from either: pipelined commands would pile up here.
         self._stalled = True
+        self._transport.pause_reading()
 
     def resume_writing(self) -> None:
         self._stalled = False
-        self._pump()
+        self._read_on()
+
+    def _read_on(self) -> None:
+        """Go on reading, and with what was read, unless something else is waited for."""
+        if self._waiting or self._stalled or self._over:
+            return
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
+        if self._core is not None and not self._closing:
+            self._pump()
 
     # --- the beginning ------------------------------------------------------------------------------------
 
@@ -381,9 +392,7 @@ class Inbound(asyncio.Protocol):
         if self._over:
             return
         core.answer(reply)
-        if not self._transport.is_closing():
-            self._transport.resume_reading()
-        self._pump()
+        self._read_on()
 
     def _on_reset(self, core: Server, _request: Reset) -> None:
         self._drop_message()
