@@ -59,7 +59,7 @@ async def test_a_temporary_refusal_keeps_the_message_for_later(
         mid = await relay.submit("to@example.com")
         (delayed,) = await relay.told.until(RecipientDelayed)
         assert delayed.status == status
-        await relay.gateway.spool.flush()
+        await relay.quiet()
         queued = await relay.gateway.spool.load(mid)
         assert queued is not None
         assert 50 <= queued.recipients[0].next_attempt - relay.gateway.clock.now() <= 70

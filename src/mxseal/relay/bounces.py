@@ -46,36 +46,44 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-async def send_bounces(queue: Queue, queued: Queued, failed: Sequence[Verdict]) -> None:
-    """Queue one notification for all recipients of a message that failed together."""
+class Notice(msgspec.Struct, frozen=True, kw_only=True):
+    """A notification, written and not yet stored."""
+
+    envelope: Envelope
+    recipient: Recipient
+    content: bytes
+    event: DsnGenerated
+
+
+async def bounce(queue: Queue, queued: Queued, failed: Sequence[Verdict]) -> Notice | None:
+    """One notification about all recipients of a message that failed together; None when none may be sent."""
     envelope = queued.envelope
-    if envelope.sender == "":
-        # RFC 5321 §4.5.5: no notification about a message with the null path: it would loop.
-        for verdict in failed:
-            queue.bus.publish(
-                DoubleBounced(
-                    at=queue.clock.now(),
-                    mid=envelope.mid,
-                    rid=verdict.recipient.rid,
-                    status=verdict.status,
-                    reason=words(verdict.status),
-                    code=verdict.code,
-                    lines=verdict.lines,
-                )
+    if envelope.sender != "":
+        return await _compose(queue, envelope, failed, "bounce")
+    # RFC 5321 §4.5.5: no notification about a message with the null path: it would loop.
+    for verdict in failed:
+        queue.bus.publish(
+            DoubleBounced(
+                at=queue.clock.now(),
+                mid=envelope.mid,
+                rid=verdict.recipient.rid,
+                status=verdict.status,
+                reason=words(verdict.status),
+                code=verdict.code,
+                lines=verdict.lines,
             )
-        return
-    await _send(queue, envelope, failed, "bounce")
+        )
+    return None
 
 
-async def send_warnings(queue: Queue, queued: Queued, late: Sequence[Verdict]) -> None:
-    """Queue one notification that a message is still being tried."""
-    if queued.envelope.sender:
-        await _send(queue, queued.envelope, late, "delay")
+async def warning(queue: Queue, queued: Queued, late: Sequence[Verdict]) -> Notice:
+    """A notification that a message is still being tried; its sender is not the null path."""
+    return await _compose(queue, queued.envelope, late, "delay")
 
 
-async def _send(
+async def _compose(
     queue: Queue, about: Envelope, verdicts: Sequence[Verdict], kind: Literal["bounce", "delay"]
-) -> None:
+) -> Notice:
     now = queue.clock.now()
     mid = queue.allocate("mid")
     document = queue.document
@@ -97,23 +105,32 @@ async def _send(
     )
     original, whole = await _original(queue, about)
     content = render(report, original, whole=whole)
-    incoming = queue.spool.begin()
-    incoming.write(content)
-    recipient = Recipient(rid=0, address=about.sender, next_attempt=now)
-    envelope = Envelope(
-        mid=mid,
-        sender="",
-        size=len(content),
-        queued_at=now,
-        smtputf8=about.smtputf8,
-        eightbit=True,
-        dsn_for=about.mid,
+    return Notice(
+        envelope=Envelope(
+            mid=mid,
+            sender="",
+            size=len(content),
+            queued_at=now,
+            smtputf8=about.smtputf8,
+            eightbit=True,
+            dsn_for=about.mid,
+        ),
+        recipient=Recipient(rid=0, address=about.sender, next_attempt=now),
+        content=content,
+        event=DsnGenerated(
+            at=now, mid=mid, about=about.mid, kind=kind, recipient=verdicts[0].recipient.address
+        ),
     )
-    await incoming.commit(envelope, (recipient,))
-    first = verdicts[0].recipient.address
-    queue.bus.publish(DsnGenerated(at=now, mid=mid, about=about.mid, kind=kind, recipient=first))
-    queue.bus.publish(MessageQueued(at=now, mid=mid, icid=None))
-    queue.add(Queued(envelope=envelope, recipients=(recipient,)), content)
+
+
+async def store(queue: Queue, notice: Notice) -> None:
+    """Put a notification on the queue. StorageRefused when the disk does not take it."""
+    incoming = queue.spool.begin()
+    incoming.write(notice.content)
+    await incoming.commit(notice.envelope, (notice.recipient,))
+    queue.bus.publish(notice.event)
+    queue.bus.publish(MessageQueued(at=queue.clock.now(), mid=notice.envelope.mid, icid=None))
+    queue.add(Queued(envelope=notice.envelope, recipients=(notice.recipient,)), notice.content)
 
 
 async def _original(queue: Queue, about: Envelope) -> tuple[bytes, bool]:

@@ -264,7 +264,7 @@ class Inbound(asyncio.Protocol):
         assert self._core is not None
         self._handshake_until = None
         self.facts = engine.facts()
-        self._intake.publish(InboundTlsSucceeded, icid=self.icid, facts=self.facts)
+        self._intake.publish(InboundTlsSucceeded, icid=self.icid, facts=self.facts.brief())
         self._core.tls_started()
         if self._listener.implicit_tls:
             self._core.say(replies.banner(self._reception.hostname))

@@ -363,7 +363,7 @@ class _Opening:
                 dcid=self._dcid,
                 domain=way.target.domain,
                 host=way.host.name,
-                facts=result,
+                facts=result.brief(),
             )
         )
         return None

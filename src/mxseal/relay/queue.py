@@ -11,6 +11,7 @@ import asyncio
 import secrets
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from typing import cast
 
 import msgspec
 
@@ -19,7 +20,7 @@ from mxseal.config.model import Document, domain_name
 from mxseal.events.bus import Bus
 from mxseal.events.types import MessageFinished, RecipientBounced, RecipientDelayed, RecipientsDeleted
 from mxseal.mail.status import words
-from mxseal.relay.bounces import Verdict, send_bounces, send_warnings
+from mxseal.relay.bounces import Notice, Verdict, bounce, store, warning
 from mxseal.relay.routing import Routing, Target, retry_delay
 from mxseal.smtp.grammar import split_address
 from mxseal.storage.ports import Outcome, Queued, Recipient, Spool, StorageRefused
@@ -256,30 +257,47 @@ class Queue:
         lane.hard_failures += sum(v.kind == "bounced" for v in final)
         lane.last_activity = now
         outcomes = [self._outcome(job, verdict, now) for verdict in final]
-        bounced = [v for v in final if v.kind == "bounced"]
         self._tell(job, final, outcomes)
-        late = [v for v, o in zip(final, outcomes, strict=True) if o.warned and not v.recipient.warned]
-        while True:
-            try:
-                if bounced:
-                    await send_bounces(self, job.queued, bounced)
-                    bounced = []
-                if late:
-                    await send_warnings(self, job.queued, late)
-                    late = []
-                finished = await self.spool.settle(outcomes)
-                break
-            except StorageRefused:
-                # What was delivered must not be forgotten: try until the disk takes it.
-                if self._stopping:
-                    return
-                await self._pause(_RETRY_SETTLE)
+        finished = await self._keep(outcomes, await self._notices(job, final, outcomes))
+        if finished is None:
+            return
         self._leave(job)
         for mid in finished:
             self.bus.publish(MessageFinished(at=self.clock.now(), mid=mid))
         waits = [o.next_attempt for o in outcomes if not o.done]
         if waits:
             self._arm(min(waits))
+
+    async def _notices(
+        self, job: Job, verdicts: Sequence[Verdict], outcomes: Sequence[Outcome]
+    ) -> list[Notice]:
+        bounced = [v for v in verdicts if v.kind == "bounced"]
+        late = [v for v, o in zip(verdicts, outcomes, strict=True) if o.warned and not v.recipient.warned]
+        notices = [await bounce(self, job.queued, bounced)] if bounced else []
+        if late:
+            notices.append(await warning(self, job.queued, late))
+        return [notice for notice in notices if notice is not None]
+
+    async def _keep(self, outcomes: Sequence[Outcome], notices: list[Notice]) -> list[int] | None:
+        """Make outcomes and notifications durable, in one transaction; gives the messages that are finished.
+
+        What was delivered must not be forgotten: this tries until the disk takes it. None: the gateway stops
+        first, and the message will be delivered again.
+        """
+        finished: list[int] = []
+        while outcomes or notices:
+            settled, *stored = await asyncio.gather(
+                self.spool.settle(outcomes), *(store(self, each) for each in notices), return_exceptions=True
+            )
+            notices = [each for each, said in zip(notices, stored, strict=True) if _refused(said)]
+            if not _refused(settled):
+                finished += cast("list[int]", settled)
+                outcomes = ()
+            if outcomes or notices:
+                if self._stopping:
+                    return None
+                await self._pause(_RETRY_SETTLE)
+        return finished
 
     def _tell(self, job: Job, verdicts: Sequence[Verdict], outcomes: Sequence[Outcome]) -> None:
         envelope, now = job.queued.envelope, self.clock.now()
@@ -339,8 +357,8 @@ class Queue:
         attempts = recipient.attempts + 1
         chance = secrets.randbelow(1 << 20) / (1 << 20)
         wait = retry_delay(attempts, delivery.first_retry, delivery.longest_retry, chance)
-        warning = delivery.delay_warning
-        warned = warning is not None and now >= envelope.queued_at + warning and envelope.sender != ""
+        patience = delivery.delay_warning
+        late = patience is not None and now >= envelope.queued_at + patience and envelope.sender != ""
         return Outcome(
             mid=envelope.mid,
             rid=recipient.rid,
@@ -348,7 +366,7 @@ class Queue:
             attempts=attempts,
             next_attempt=min(now + wait, max(now, envelope.queued_at + delivery.expiry)),
             last_error=f"{verdict.code} {verdict.text}"[:1000],
-            warned=recipient.warned or warned,
+            warned=recipient.warned or late,
         )
 
     def _leave(self, job: Job) -> None:
@@ -485,6 +503,13 @@ def _concerns(wanted: str, address: str) -> bool:
     """'user@example.com' is that recipient, 'example.com' or '@example.com' everyone there."""
     wanted, address = wanted.lower(), address.lower()
     return address == wanted if "@" in wanted.lstrip("@") else address.endswith("@" + wanted.lstrip("@"))
+
+
+def _refused(said: object) -> bool:
+    """Whether the disk refused; any other fault is ours and is raised."""
+    if isinstance(said, BaseException) and not isinstance(said, StorageRefused):
+        raise said
+    return isinstance(said, StorageRefused)
 
 
 def _wake(waiter: asyncio.Future[None]) -> None:

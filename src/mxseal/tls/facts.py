@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Literal
 
 import msgspec
@@ -35,6 +36,17 @@ class TlsFacts(msgspec.Struct, frozen=True, kw_only=True):
     """The peer's chain ends in a trusted authority, in date (the name is judged elsewhere)."""
     peer_subject: str | None = None
     """Subject of the peer's leaf, RFC 4514."""
+    peer_sha256: str | None = None
+    """Fingerprint of the peer's leaf (lower-case hex), in the place of the certificates where those would be
+    too long: see `brief`."""
+
+    def brief(self) -> TlsFacts:
+        """The same with the leaf's fingerprint for the certificates: kilobytes for each connection are too
+        much for a log."""
+        if not self.peer_certificates:
+            return self
+        digest = hashlib.sha256(self.peer_certificates[0]).hexdigest()
+        return msgspec.structs.replace(self, peer_certificates=(), peer_sha256=digest)
 
 
 class ClientOffer(msgspec.Struct, frozen=True, kw_only=True):
