@@ -116,7 +116,7 @@ async def _run(home: Home, clock: Clock) -> int:
     reloading: set[asyncio.Task[None]] = set()
 
     def reload() -> None:
-        task = loop.create_task(_reload(gateway))
+        task = loop.create_task(gateway.reload_and_tell())
         reloading.add(task)
         task.add_done_callback(reloading.discard)
 
@@ -129,14 +129,6 @@ async def _run(home: Home, clock: Clock) -> int:
     await face.stop()
     await gateway.stop()
     return 0
-
-
-async def _reload(gateway: Gateway) -> None:
-    try:
-        await gateway.reload()
-    except BuildFailed as failed:
-        for problem in failed.problems:
-            print(f"reload: {problem}", file=sys.stderr)
 
 
 def notify(state: str) -> None:

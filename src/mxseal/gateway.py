@@ -16,7 +16,7 @@ from mxseal.certs.facts import fingerprint, key_type
 from mxseal.certs.keys import KeyStore
 from mxseal.certs.live import ContextsRefused, Live, build, server_names
 from mxseal.certs.profiles import parse as parse_profile
-from mxseal.clock import Clock
+from mxseal.clock import Clock, Timer
 from mxseal.commands.running import AuditRecord
 from mxseal.commands.services import Figure
 from mxseal.config.check import Problem
@@ -29,6 +29,7 @@ from mxseal.events.types import (
     ConfigurationCommitted,
     GatewayStarted,
     GatewayStopped,
+    ReloadRefused,
     StorageRecovered,
     StorageTrouble,
 )
@@ -48,6 +49,7 @@ from mxseal.tls.diagnosis import OurSettings
 
 _INBOUND_SECONDS = 10.0
 _OUTBOUND_SECONDS = 20.0
+_DAY = 86_400.0
 
 
 class Prepared(msgspec.Struct):
@@ -92,6 +94,8 @@ class Gateway:
         self.listeners = Listeners(Intake(self.queue, lambda: self._resolver))
         self.probing = Probe(clock)
         self._revision = 0
+        self._daily: Timer | None = None
+        self._reloading: set[asyncio.Task[None]] = set()
 
     def serial(self) -> str:
         """This installation's serial number, as the log files' heads show it."""
@@ -192,9 +196,29 @@ class Gateway:
         prepared = self.build(current.document)
         await self._swap(prepared, current.document)
         self.queue.start()
+        self._arm_daily()
         self.bus.publish(
             GatewayStarted(at=self.clock.now(), version=__version__, revision=current.number, pid=os.getpid())
         )
+
+    def _arm_daily(self) -> None:
+        self._daily = self.clock.call_later(_DAY, self._new_day)
+
+    def _new_day(self) -> None:
+        """Fresh ticket keys, so that yesterday's sessions can't be opened with today's; old logs expire; changed
+        trust lists are seen."""
+        self._arm_daily()
+        task = asyncio.get_running_loop().create_task(self.reload_and_tell())
+        self._reloading.add(task)
+        task.add_done_callback(self._reloading.discard)
+
+    async def reload_and_tell(self) -> None:
+        """`reload`, with a refusal told as an event."""
+        try:
+            await self.reload()
+        except BuildFailed as failed:
+            for problem in failed.problems:
+                self.bus.publish(ReloadRefused(at=self.clock.now(), problem=str(problem)))
 
     async def reload(self) -> None:
         """SIGHUP: read again what lies outside the document (trust lists, resolvers), and reopen the logs."""
@@ -203,14 +227,15 @@ class Gateway:
             self._live, previous = None, self._live
             try:
                 prepared = self.build(document)
-            except BuildFailed:
+            finally:
                 self._live = previous
-                raise
             await self._swap(prepared, document)
             self.logs.reopen()
 
     async def stop(self) -> None:
         """Finish what is in flight, within bounds; the queue keeps the rest."""
+        if self._daily is not None:
+            self._daily.cancel()
         await self.listeners.stop(_INBOUND_SECONDS)
         await self.queue.stop(_OUTBOUND_SECONDS)
         self.bus.publish(GatewayStopped(at=self.clock.now(), pid=os.getpid()))

@@ -460,6 +460,10 @@ def test_trouble_of_the_gateway_itself_has_a_level_that_stands_out() -> None:
         )
     ]
     assert " Warning: Listener L serves" in lines(wrong)[0]
+    refused = lines(facts.ReloadRefused(at=AT, problem="delivery.ca_file: it is gone"))
+    assert refused[0].endswith(
+        "Warning: Reload refused, what is in use stays in use: delivery.ca_file: it is gone"
+    )
     assert " Warning: Storage recovered: spool." in lines(facts.StorageRecovered(at=AT, what="spool"))[0]
 
 

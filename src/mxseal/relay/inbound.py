@@ -111,7 +111,7 @@ class Inbound(asyncio.Protocol):
         self._arm(self._limits.idle_time)
         if refusal is not None:
             self._open(self.client, int(peer[1]))
-            self._intake.publish(ConnectionRefused, icid=self.icid, reason=refusal.text)
+            self._tell_refused(refusal)
             self._core = Server(self._settings("off"))
             self._say_and_close(refusal)
             return
@@ -221,6 +221,10 @@ class Inbound(asyncio.Protocol):
             self._intake.publish(RejectDelayed, icid=self.icid, remote_ip=self.address)
         self._core = Server(self._settings(judgement.policy.tls))
         if self._listener.implicit_tls:
+            if self._gate.tls_sessions >= self._limits.tls_sessions:
+                self._tell_refused(replies.TOO_MANY_TLS_SESSIONS)
+                self._close()  # a reply in clear would be no TLS to the client
+                return
             self._begin_tls()
         else:
             self._core.say(replies.banner(self._reception.hostname))
@@ -263,6 +267,7 @@ class Inbound(asyncio.Protocol):
     def _tls_established(self, engine: Engine) -> None:
         assert self._core is not None
         self._handshake_until = None
+        self._arm(self._limits.idle_time)
         self.facts = engine.facts()
         self._intake.publish(InboundTlsSucceeded, icid=self.icid, facts=self.facts.brief())
         self._core.tls_started()
@@ -293,9 +298,15 @@ class Inbound(asyncio.Protocol):
             if not isinstance(request, _FREE) and self._exhausted(core, request):
                 break
             _HANDLERS[type(request)](self, core, request)
+        if self._gate.leaving and self._at_rest():
+            core.say(replies.SHUTTING_DOWN)
         self._flush()
         if core.closed:
             self._close()
+
+    def _at_rest(self) -> bool:
+        """No message is at hand, and nothing waits: the connection could end here."""
+        return self._receiving is None and not (self._waiting or self._stalled or self._closing)
 
     def _exhausted(self, core: Server, request: Request) -> bool:
         """Count what the client does; True when it has done too much and is being shown out."""
@@ -306,8 +317,10 @@ class Inbound(asyncio.Protocol):
                 self._missing_told = True
                 self._intake.publish(InboundTlsMissing, icid=self.icid)
         if self._errors > self._limits.errors_per_connection:
+            self._tell_refused(replies.TOO_MANY_ERRORS)
             core.say(replies.TOO_MANY_ERRORS)
         elif self._commands > self._limits.commands_per_connection:
+            self._tell_refused(replies.TOO_MANY_COMMANDS)
             core.say(replies.TOO_MANY_COMMANDS)
         elif self._gate.leaving and self._receiving is None and not isinstance(request, Quit):
             core.say(replies.SHUTTING_DOWN)
@@ -339,6 +352,7 @@ class Inbound(asyncio.Protocol):
     def _on_start_tls(self, core: Server, _request: StartTls) -> None:
         self._drop_message()
         if self._gate.tls_sessions >= self._limits.tls_sessions:
+            self._tell_refused(replies.TOO_MANY_TLS_SESSIONS)
             core.answer(replies.TOO_MANY_TLS_SESSIONS)
             return
         core.answer(replies.START_TLS)
@@ -351,6 +365,8 @@ class Inbound(asyncio.Protocol):
         reply = receiving.mail(request)
         if reply.code == 250:
             self._receiving = receiving
+        elif reply.code == 421:
+            self._tell_refused(reply)
         core.answer(reply)
 
     def _on_rcpt(self, core: Server, request: Rcpt) -> None:
@@ -361,9 +377,13 @@ class Inbound(asyncio.Protocol):
         assert self._receiving is not None
         core.answer(self._receiving.begin_content())
 
-    def _on_content(self, _core: Server, request: Content) -> None:
+    def _on_content(self, core: Server, request: Content) -> None:
         assert self._receiving is not None
         self._receiving.content(request.data)
+        if self._receiving.endless:
+            core.say(replies.MESSAGE_TOO_LARGE)
+            self._flush()
+            self._close()
 
     def _on_chunk(self, core: Server, request: ChunkDone) -> None:
         assert self._receiving is not None
@@ -386,9 +406,12 @@ class Inbound(asyncio.Protocol):
 
     async def _store(self, core: Server, receiving: Receiving) -> None:
         """250 is said after the message is on stable storage, and not before."""
-        reply = await receiving.store()
-        self._waiting = False
-        self._task = None
+        try:
+            reply = await receiving.store()
+        finally:
+            self._waiting = False
+            self._task = None
+            self._heard_at = self._intake.clock.monotonic()  # it was we who took the time
         if self._over:
             return
         core.answer(reply)
@@ -408,6 +431,10 @@ class Inbound(asyncio.Protocol):
             self._receiving = None
 
     # --- the end --------------------------------------------------------------------------------------------
+
+    def _tell_refused(self, reply: Reply) -> None:
+        """A limit or trouble of ours ends the connection."""
+        self._intake.publish(ConnectionRefused, icid=self.icid, reason=reply.text)
 
     def _say_and_close(self, reply: Reply) -> None:
         assert self._core is not None
@@ -429,7 +456,7 @@ class Inbound(asyncio.Protocol):
         """The gateway stops: a message at hand may end, an idle connection is closed with 421."""
         if self._core is None or (self._engine is not None and not self._engine.established):
             self._transport.abort()
-        elif self._receiving is None and not self._waiting and not self._closing:
+        elif self._at_rest():
             self._say_and_close(replies.SHUTTING_DOWN)
 
     def abort(self) -> None:
@@ -463,12 +490,14 @@ class Inbound(asyncio.Protocol):
         if self._closing or (self._stalled and now >= idle_until):
             self._transport.abort()  # the client does not read: a goodbye would wait for ever
         elif now >= whole_until and self._core is not None:
+            self._tell_refused(replies.TOO_LONG_CONNECTED)
             self._say_and_close(replies.TOO_LONG_CONNECTED)
             self._arm(limits.idle_time)
         elif now >= idle_until:
             if self._core is None:
                 self._transport.abort()
                 return
+            self._tell_refused(replies.IDLE)
             self._say_and_close(replies.IDLE)
             self._arm(limits.idle_time)
         else:

@@ -88,6 +88,8 @@ class Gate:
         mine = self._by_host.get(address, 0) + 1
         self._by_host[address] = mine
         self._inside += 1
+        if self.leaving:  # it was accepted just before the port was closed
+            return replies.SHUTTING_DOWN
         if self._inside > limits.connections:
             return replies.TOO_MANY_TO_LISTENER
         return replies.TOO_MANY_FROM_HOST if mine > limits.connections_per_host else None

@@ -72,7 +72,7 @@ class Probe:
             await self._connect(channel, listener)
             result = await self._handshake(channel, wanted)
         except (OSError, Broken) as error:
-            result = str(error)
+            result = str(error) or "no answer in time"
         finally:
             channel.close()
         if isinstance(result, str):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mxseal.config.model import domain_name
 from mxseal.events.types import (
     MessageAborted,
     MessageQueued,
@@ -48,6 +49,8 @@ class Receiving:
         self._most = self._limits.message_size
         self._refusal: Reply | None = None
         """Set once the content can't be taken; the rest of it is read and thrown away."""
+        self.endless = False
+        """The client goes on far beyond what it may send: reading on to refuse it politely is not worth it."""
 
     # --- envelope -------------------------------------------------------------------------------------------
 
@@ -85,9 +88,10 @@ class Receiving:
         )
         if len(self._recipients) >= most:
             return replies.TOO_MANY_RECIPIENTS
-        address = self._postmaster(request.recipient)
-        domain = split_address(address)[1].lower()
-        if not domain or not (policy.action == "relay" or self._reception.recipients.accepts(domain)):
+        address, ours = self._postmaster(request.recipient)
+        domain = _domain(address)
+        taken = policy.action == "relay" or self._reception.recipients.accepts(domain)
+        if not (ours or (domain and taken)):
             return self._reject(request.recipient, "RAT", replies.RECIPIENT_REJECTED)
         rid = len(self._recipients)
         self._recipients.append(Recipient(rid=rid, address=address))
@@ -96,11 +100,13 @@ class Receiving:
         )
         return replies.recipient_ok(request.recipient)
 
-    def _postmaster(self, recipient: str) -> str:
-        """RFC 5321 §4.5.1: 'postmaster' without a domain is taken; it goes where the document says."""
-        if recipient.lower() != "postmaster":
-            return recipient
-        return self._reception.postmaster or f"postmaster@{self._reception.hostname}"
+    def _postmaster(self, recipient: str) -> tuple[str, bool]:
+        """RFC 5321 §4.5.1: mail to this host's postmaster, also without a domain, goes where the document
+        says. Gives the address and whether it is taken whatever its domain is."""
+        named = f"postmaster@{self._reception.hostname}"
+        if recipient.lower() not in {"postmaster", named}:
+            return recipient, False
+        return (self._reception.postmaster, True) if self._reception.postmaster else (named, False)
 
     def _reject(self, recipient: str, by: str, reply: Reply) -> Reply:
         self._intake.publish(
@@ -139,6 +145,7 @@ class Receiving:
             self._begin()
         self._size += len(data)
         if self._refusal is not None:
+            self.endless = self._size > 2 * self._most
             return
         if self._size > self._most:
             self._refuse(replies.MESSAGE_TOO_LARGE)
@@ -230,10 +237,21 @@ class Receiving:
         if self._incoming is not None:
             self._incoming.abort()
             self._incoming = None
-        self._told_aborted("Receiving aborted by sender")
+        self._told_aborted(self._refusal.text if self._refusal else "Receiving aborted by sender")
 
     def _told_aborted(self, reason: str) -> None:
         self._intake.publish(MessageAborted, mid=self._mid, icid=self._connection.icid, reason=reason)
+
+
+def _domain(address: str) -> str:
+    """The domain in lower case and A-labels, as recipient access has it; "" when there is none."""
+    domain = split_address(address)[1].lower()
+    if domain.isascii():
+        return domain
+    try:
+        return domain_name(domain)
+    except ValueError:
+        return ""
 
 
 def _storage_reply(refusal: StorageRefused) -> Reply:

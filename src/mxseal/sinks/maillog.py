@@ -289,6 +289,10 @@ def _storage_recovered(event: facts.StorageRecovered) -> list[Line]:
     return [("Warning", f"Storage recovered: {event.what}. Mail is accepted again.")]
 
 
+def _reload_refused(event: facts.ReloadRefused) -> list[Line]:
+    return [("Warning", f"Reload refused, what is in use stays in use: {_cut(event.problem)}")]
+
+
 TABLE: dict[type[Event], Callable[[Any], list[Line]]] = {
     facts.ConnectionOpened: _connection_opened,
     facts.ConnectionJudged: _connection_judged,
@@ -326,6 +330,7 @@ TABLE: dict[type[Event], Callable[[Any], list[Line]]] = {
     facts.CertificateServed: _certificate_served,
     facts.StorageTrouble: _storage_trouble,
     facts.StorageRecovered: _storage_recovered,
+    facts.ReloadRefused: _reload_refused,
 }
 """Each event and the lines that tell it."""
 SILENT: frozenset[type[Event]] = frozenset({facts.CommandRun})
