@@ -50,6 +50,9 @@ from mxseal.tls.diagnosis import diagnose_inbound
 from mxseal.tls.engine import Engine
 from mxseal.tls.facts import TlsFacts
 
+_READ_AHEAD = 64 * 1024
+"""Bytes that a client may pipeline while its last message is being written to disk. Pausing at once would cost
+two system calls for each message."""
 _FREE = (Content, EndOfMessage, ChunkDone)
 """Requests that don't count as commands: their number is bounded by the message's size."""
 
@@ -82,6 +85,8 @@ class Inbound(asyncio.Protocol):
         """An answer waits for the disk or the resolver: no request is taken meanwhile."""
         self._stalled = False
         """The client does not read its replies: no request is taken meanwhile."""
+        self._deaf = False
+        """Nothing is read: what was read waits already."""
         self._closing = False
         self._over = False
         self._missing_told = False
@@ -129,6 +134,8 @@ class Inbound(asyncio.Protocol):
             data = self._decrypt(engine, data)
         if data and self._core is not None and not self._closing:
             self._core.receive(data)
+            if self._waiting and self._core.buffered > _READ_AHEAD:
+                self._stop_reading()
             self._pump()
 
     def eof_received(self) -> bool:
@@ -165,17 +172,22 @@ class Inbound(asyncio.Protocol):
     def pause_writing(self) -> None:
         # Who does not read replies is not read from either: pipelined commands would pile up here.
         self._stalled = True
-        self._transport.pause_reading()
+        self._stop_reading()
 
     def resume_writing(self) -> None:
         self._stalled = False
         self._read_on()
 
+    def _stop_reading(self) -> None:
+        self._deaf = True
+        self._transport.pause_reading()
+
     def _read_on(self) -> None:
         """Go on reading, and with what was read, unless something else is waited for."""
         if self._waiting or self._stalled or self._over:
             return
-        if not self._transport.is_closing():
+        if self._deaf and not self._transport.is_closing():
+            self._deaf = False
             self._transport.resume_reading()
         if self._core is not None and not self._closing:
             self._pump()
@@ -401,7 +413,6 @@ class Inbound(asyncio.Protocol):
             core.answer(reply)
             return
         self._waiting = True
-        self._transport.pause_reading()
         self._task = asyncio.get_running_loop().create_task(self._store(core, receiving))
 
     async def _store(self, core: Server, receiving: Receiving) -> None:

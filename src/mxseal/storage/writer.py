@@ -21,12 +21,16 @@ T = TypeVar("T")
 Operation = Callable[[apsw.Cursor], T]
 
 
-def connect(path: Path, *, read_only: bool = False) -> apsw.Connection:
-    """A connection in WAL mode whose COMMIT returns only when the data is on stable storage."""
+def connect(path: Path, *, read_only: bool = False, page_size: int = 4096) -> apsw.Connection:
+    """A connection in WAL mode whose COMMIT returns only when the data is on stable storage.
+
+    `page_size` holds for a file that is made by this call.
+    """
     flags = apsw.SQLITE_OPEN_READONLY if read_only else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
     connection = apsw.Connection(str(path), flags=flags, statementcachesize=64)
     connection.set_busy_timeout(5000)
     if not read_only:
+        connection.execute(f"PRAGMA page_size={page_size}")
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
     return connection
