@@ -58,6 +58,7 @@ def initialise(
     AppFault when there is one already: nothing of it is touched.
     """
     now = (clock or SystemClock()).now()
+    os.umask(0o077)
     home = Home(root)
     if home.exists or home.key_file.exists():
         raise AppFault(
@@ -82,6 +83,7 @@ def initialise(
 
 def serve(root: Path) -> int:
     """Run the gateway of a home in the foreground. Gives the exit status; AppFault when it can't begin."""
+    os.umask(0o077)
     home = Home(root)
     if not home.exists:
         raise AppFault(f"There is no home in {root}: make one with 'mxseal init --home {root}'.", EX_CONFIG)

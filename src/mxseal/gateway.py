@@ -173,13 +173,17 @@ class Gateway:
         document = self.history.current().document
         wanted = [want for listener in document.listeners for want in _wanted(document, listener)]
         seen = await self.probing.look(wanted)
-        for want, each in zip(wanted, seen, strict=True):
+        seen = [
+            msgspec.structs.replace(each, certificate=want.certificate)
+            for want, each in zip(wanted, seen, strict=True)
+        ]
+        for each in seen:
             if each.sha256 is not None:
                 self.bus.publish(
                     CertificateServed(
                         at=self.clock.now(),
                         listener=each.listener,
-                        certificate=want.certificate,
+                        certificate=each.certificate,
                         sha256=each.sha256,
                         expected=each.expected,
                     )
@@ -205,8 +209,8 @@ class Gateway:
         self._daily = self.clock.call_later(_DAY, self._new_day)
 
     def _new_day(self) -> None:
-        """Fresh ticket keys, so that yesterday's sessions can't be opened with today's; old logs expire; changed
-        trust lists are seen."""
+        """Fresh ticket keys, so that today's do not open yesterday's sessions; old logs expire; changed trust
+        lists are seen."""
         self._arm_daily()
         task = asyncio.get_running_loop().create_task(self.reload_and_tell())
         self._reloading.add(task)
@@ -339,10 +343,13 @@ def _wanted(document: Document, listener: Listener) -> list[_Want]:
 def _told(seen: Seen) -> str:
     by_name = f" to clients that ask for {seen.server_name}" if seen.server_name else ""
     if seen.sha256 is None:
-        return f"Listener {seen.listener}: the certificate served{by_name} was not seen: {seen.problem}."
+        return f"Listener {seen.listener}: {seen.certificate} was not seen{by_name}: {seen.problem}."
     if seen.expected:
-        return f"Listener {seen.listener} serves the assigned certificate{by_name}: SHA-256 {seen.sha256}."
+        return (
+            f"Listener {seen.listener} serves the certificate {seen.certificate}{by_name}: "
+            f"SHA-256 {seen.sha256}."
+        )
     return (
-        f"Warning: listener {seen.listener} serves another certificate than assigned{by_name}: "
+        f"Warning: listener {seen.listener} serves another certificate than {seen.certificate}{by_name}: "
         f"SHA-256 {seen.sha256}."
     )

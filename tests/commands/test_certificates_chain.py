@@ -104,7 +104,9 @@ async def test_what_is_no_intermediate_is_not_added(officer: Officer) -> None:
 
 
 @pytest.mark.parametrize(
-    "which", ["1", "test near", "CN=Test Near", fingerprint(NEAR), fingerprint(NEAR)[:11].lower()]
+    "which",
+    ["1", "test near", "CN=Test Near", fingerprint(NEAR), fingerprint(NEAR)[:11].lower()],
+    ids=["number", "common name", "subject", "fingerprint", "its beginning"],  # the same in every process
 )
 async def test_an_intermediate_is_removed_by_number_name_or_fingerprint(officer: Officer, which: str) -> None:
     await officer.ok("certconfig", "import", "x", "all.pem")

@@ -173,7 +173,7 @@ async def test_saved_text_loads_as_the_same_configuration() -> None:
 async def test_a_file_with_mistakes_is_not_loaded_and_all_of_them_are_told() -> None:
     anna = Desk(FakeServices(), "anna", FakeClient({"bad.toml": b'hostnme = "x"\ncolour = 1\n'}))
     assert (await anna.run("loadconfig", "bad.toml")).status == 1
-    assert [problem["path"] for problem in anna.result["problems"]] == ["hostnme", "colour"]
+    assert [problem["path"] for problem in anna.result["problems"]] == ["hostnme", "colour", "default_policy"]
     assert await anna.json("showchanges") == []
 
 

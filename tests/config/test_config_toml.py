@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from mxseal.config.check import Problem
 from mxseal.config.model import Delivery, Document
-from mxseal.config.toml import LARGEST, parse, render
+from mxseal.config.toml import LARGEST, examine, parse, render
 from tests.config.documents import document, documents
 
 
@@ -109,3 +109,45 @@ def test_no_client_certificate_can_be_written_and_read() -> None:
     original = document(delivery=Delivery(certificate=None))
     assert 'certificate = ""' in render(original)
     assert parse(render(original)) == original
+
+
+def test_wrong_types_unknown_keys_and_dangling_names_are_told_all_at_once() -> None:
+    text = """
+default_policy = "NOBODY"
+colour = "blue"
+
+[[mail_flow_policies]]
+name = "ACCEPTED"
+
+[[listeners]]
+name = "In"
+port = "25"
+certificate = "Missing"
+
+[[sender_groups]]
+members = ["192.0.2.1"]
+policy = "GONE"
+
+[[sender_groups]]
+name = "G"
+policy = "LOST"
+"""
+    problems = examine(text, lambda document: document)
+    assert isinstance(problems, list)
+    assert {problem.path for problem in problems} == {
+        "colour",
+        "listeners.In.port",
+        "sender_groups[0].name",
+        "default_policy",
+        "listeners.In.certificate",
+        "sender_groups.G.policy",
+        "delivery.certificate",
+    }
+
+
+def test_what_only_follows_from_another_mistake_is_not_told() -> None:
+    text = '[[mail_flow_policies]]\nname = "P"\naction = 7\n[[mail_flow_policies]]\nname = "ACCEPTED"\n'
+    text += '[[sender_groups]]\nname = "G"\npolicy = "P"\n[delivery]\ncertificate = ""\n'
+    problems = examine(text, lambda document: document)
+    assert isinstance(problems, list)
+    assert [problem.path for problem in problems] == ["mail_flow_policies.P.action"]

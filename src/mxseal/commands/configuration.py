@@ -11,11 +11,11 @@ from mxseal.commands.context import CommandFailed, Context, Role
 from mxseal.commands.parameters import Argument, FileText, Option, OutputFile
 from mxseal.commands.registry import command
 from mxseal.commands.results import Column, Done, File, Problems, Result, Table, Text
-from mxseal.config.check import Problem, advice, check
+from mxseal.config.check import Problem, advice
 from mxseal.config.diff import Change
 from mxseal.config.history import Built, Commit, Committed, Conflict, NothingToCommit, Rejected
 from mxseal.config.model import Document
-from mxseal.config.toml import parse, render
+from mxseal.config.toml import examine, render
 from mxseal.storage.ports import Revision, StorageRefused
 
 Changers: tuple[Role, ...] = ("operator", "certificate-officer")
@@ -279,12 +279,10 @@ def loadconfig(
     mistakes is not taken; all of them are shown. Certificates that it does not contain are kept, so that it
     can be written by hand; 'certconfig delete' removes one.
     """
-    document = parse(file.text)
-    if isinstance(document, Document):
-        document = _with_certificates(document, ctx.services.history.candidate(ctx.owner))
-    problems = document if isinstance(document, list) else check(document)
-    if isinstance(document, list) or problems:
-        return Problems(f"{file.path} was not loaded", tuple(problems))
+    known = ctx.services.history.candidate(ctx.owner)
+    document = examine(file.text, lambda loaded: _with_certificates(loaded, known))
+    if isinstance(document, list):
+        return Problems(f"{file.path} was not loaded", tuple(document))
     _refuse_to_overwrite(ctx, discard)
     count = len(ctx.services.history.replace(ctx.owner, document))
     if not count:

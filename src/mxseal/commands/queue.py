@@ -87,7 +87,7 @@ async def showrecipients(
 def _lane_domains(lanes: Iterable[Lane]) -> dict[str, list[Lane]]:
     found: dict[str, list[Lane]] = {}
     for lane in lanes:
-        found.setdefault(lane.target.domain, []).append(lane)
+        found.setdefault(lane.target.name, []).append(lane)
     return found
 
 
@@ -104,7 +104,7 @@ async def tophosts(
     queue = ctx.services.queue
     waiting: Counter[str] = Counter()
     async for queued in _waiting(ctx):
-        waiting.update(queue.target_of(recipient.address).domain for recipient in queued.recipients)
+        waiting.update(queue.target_of(recipient.address).name for recipient in queued.recipients)
     lanes = _lane_domains(queue.lanes.values())
     rows: list[tuple[str, tuple[int, ...]]] = []
     for domain in set(waiting) | set(lanes):
@@ -135,16 +135,14 @@ async def tophosts(
 
 
 @command("hoststatus", role="read-only", summary="Show how deliveries to one destination go")
-async def hoststatus(
-    ctx: Context, host: Annotated[str, Argument("A recipient domain, or the first host of a route")]
-) -> Result:
+async def hoststatus(ctx: Context, host: Annotated[str, Argument("A recipient domain")]) -> Result:
     try:
         domain = domain_name(host)
     except ValueError as error:
         raise CommandFailed(f"{error}.") from None
     queue = ctx.services.queue
     target = queue.target_for(domain)
-    lanes = [lane for lane in queue.lanes.values() if lane.target.domain in {domain, target.domain}]
+    lanes = [lane for lane in queue.lanes.values() if lane.target == target]
     waiting = 0
     async for queued in _waiting(ctx):
         waiting += sum(split_address(r.address)[1].lower() == domain for r in queued.recipients)
@@ -162,7 +160,7 @@ async def hoststatus(
         Field("Bounced", sum(lane.hard_failures for lane in lanes)),
         Field("Last error", errors[-1] if errors else "none"),
         Field("TLS level", target.tls),
-        Field("Way", "SMTP route" if target.hosts else "MX records"),
+        Field("Way", f"SMTP route {target.name}" if target.hosts else "MX records"),
     ]
     return Parts((Record(tuple(fields)), await _hops(ctx, domain)))
 
@@ -205,7 +203,8 @@ async def delivernow(ctx: Context, where: Where) -> Result:
         count += await queue.deliver_now(mids or None)
     for text in texts:
         count += await queue.deliver_now(None, text)
-    return Done(f"{count} recipients are tried now.", {"recipients": count})
+    tried = "1 recipient is" if count == 1 else f"{count} recipients are"
+    return Done(f"{tried} tried now.", {"recipients": count})
 
 
 @command("deleterecipients", role="operator", summary="Take recipients off the queue, without a bounce")
@@ -218,7 +217,8 @@ async def deleterecipients(ctx: Context, where: Where) -> Result:
         count += await queue.delete(mids or None)
     for text in texts:
         count += await queue.delete(None, text)
-    return Done(f"{count} recipients were deleted.", {"recipients": count})
+    deleted = "1 recipient was" if count == 1 else f"{count} recipients were"
+    return Done(f"{deleted} deleted.", {"recipients": count})
 
 
 @command("suspenddel", role="operator", summary="Stop delivering; mail is still received")

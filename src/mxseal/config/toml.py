@@ -5,14 +5,14 @@ from __future__ import annotations
 import datetime
 import difflib
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, get_args
 
 import tomli_w
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from mxseal.config.check import Problem, key_path
+from mxseal.config.check import Problem, check, key_path
 from mxseal.config.model import Document, Plain, domain_name
 
 LARGEST = 4 << 20
@@ -49,11 +49,82 @@ def from_plain(plain: Plain) -> Document | list[Problem]:
     """The same for a document that is already tables, arrays and values."""
     repeated = _repeated_routes(plain)
     try:
-        document = Document.model_validate(_frozen(_with_none(plain)), strict=True)
+        document = _validated(plain)
     except ValidationError as error:
         details = error.errors(include_url=False)
         return [*(_problem(detail, plain) for detail in details), *repeated]
     return repeated or document
+
+
+def examine(text: str, complete: Callable[[Document], Document]) -> Document | list[Problem]:
+    """`parse`, `complete` and the rules between keys in one, with all problems at once.
+
+    `complete` adds what the text may leave out. Where types are wrong already, the rules are held against
+    what is left of the document without those values; what may only be a consequence of that is not told.
+    """
+    parsed = parse(text)
+    if isinstance(parsed, Document):
+        document = complete(parsed)
+        return check(document) or document
+    try:
+        plain = tomllib.loads(text)
+        rest, lost = _without_mistakes(plain)
+        following = check(complete(_validated(rest)))
+    except (tomllib.TOMLDecodeError, RecursionError, ValidationError):
+        return parsed
+    told = {problem.path for problem in parsed}
+    return parsed + [p for p in following if p.path not in told and not any(name in p.text for name in lost)]
+
+
+def _validated(plain: Plain) -> Document:
+    return Document.model_validate(_frozen(_with_none(plain)), strict=True)
+
+
+def _without_mistakes(plain: Plain) -> tuple[Plain, set[str]]:
+    """A copy without the values that the model refuses, and the names of entries that went as a whole."""
+    lost: set[str] = set()
+    for _ in range(10):  # a value that goes may leave its table wrong in another way
+        try:
+            _validated(plain)
+        except ValidationError as error:
+            for detail in error.errors(include_url=False):
+                location = tuple(part for part in detail["loc"] if part != "[key]")
+                missing = detail["type"] == "missing"
+                plain = _removed(plain, location[:-1] if missing else location, lost)
+            plain = _compacted(plain)
+        else:
+            break
+    return plain, lost
+
+
+_GONE = object()
+
+
+def _removed(value: Any, location: Location, lost: set[str]) -> Any:
+    """`value` without what is at `location`; entries of arrays leave a mark: the others keep their place."""
+    if not location:
+        if isinstance(value, dict):
+            lost.update(name for key in ("name", "domain") if isinstance(name := value.get(key), str))
+        return _GONE
+    first, rest = location[0], location[1:]
+    if isinstance(value, dict) and first in value:
+        inner = _removed(value[first], rest, lost)
+        return {
+            key: inner if key == first else entry
+            for key, entry in value.items()
+            if key != first or inner is not _GONE
+        }
+    if isinstance(value, list) and isinstance(first, int) and first < len(value):
+        return [_removed(entry, rest, lost) if index == first else entry for index, entry in enumerate(value)]
+    return value
+
+
+def _compacted(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _compacted(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_compacted(entry) for entry in value if entry is not _GONE]
+    return value
 
 
 def _frozen(value: Any) -> Any:

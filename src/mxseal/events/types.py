@@ -375,8 +375,8 @@ class StorageRecovered(Event, frozen=True, kw_only=True, tag=True):
 
 
 class ReloadRefused(Event, frozen=True, kw_only=True, tag=True):
-    """The certificates, trust lists and ports of the configuration in force could not be read again; what is in
-    use stays in use."""
+    """Certificates, trust lists and ports of the configuration in force could not be read again; what is in use
+    stays in use."""
 
     problem: str
     """What is wrong, where, and what to do."""

@@ -51,8 +51,8 @@ from mxseal.tls.engine import Engine
 from mxseal.tls.facts import TlsFacts
 
 _READ_AHEAD = 64 * 1024
-"""Bytes that a client may pipeline while its last message is being written to disk. Pausing at once would cost
-two system calls for each message."""
+"""Bytes that a client may pipeline while its last message is being written to disk. Pausing at once would
+cost two system calls for each message."""
 _FREE = (Content, EndOfMessage, ChunkDone)
 """Requests that don't count as commands: their number is bounded by the message's size."""
 
@@ -87,6 +87,8 @@ class Inbound(asyncio.Protocol):
         """The client does not read its replies: no request is taken meanwhile."""
         self._deaf = False
         """Nothing is read: what was read waits already."""
+        self._ended = False
+        """The client will send nothing more."""
         self._closing = False
         self._over = False
         self._missing_told = False
@@ -142,7 +144,9 @@ class Inbound(asyncio.Protocol):
         if self._engine is not None and not self._engine.established:
             self._engine.eof()
             self._tls_failed(self._engine)
-        return False
+        # A client may end its side behind its last command: the answer that waits for the disk is sent first.
+        self._ended = True
+        return self._waiting
 
     def connection_lost(self, error: Exception | None) -> None:
         if self._over:
@@ -191,6 +195,8 @@ class Inbound(asyncio.Protocol):
             self._transport.resume_reading()
         if self._core is not None and not self._closing:
             self._pump()
+        if self._ended and not self._waiting:
+            self._transport.close()
 
     # --- the beginning ------------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ import msgspec
 from OpenSSL import SSL
 
 from mxseal.clock import Clock
-from mxseal.config.model import Delivery
+from mxseal.config.model import Delivery, Document
 from mxseal.events.bus import Bus
 from mxseal.events.types import (
     DeliveryClosed,
@@ -30,6 +30,7 @@ from mxseal.relay.queue import Job, Lane, Queue
 from mxseal.relay.resolver import DnsFault, Host, Resolver
 from mxseal.relay.routing import Target
 from mxseal.smtp.client import QUIT, STARTTLS, Capabilities, hello
+from mxseal.smtp.grammar import split_address
 from mxseal.smtp.wire import Reply
 from mxseal.tls.diagnosis import diagnose_outbound, diagnose_unavailable
 from mxseal.tls.facts import TlsFault
@@ -60,6 +61,8 @@ class Way(msgspec.Struct, frozen=True):
     """One address of one host of a target."""
 
     target: Target
+    domain: str
+    """The recipient domain that the connection was opened for; others may share it."""
     host: Host
     address: str
 
@@ -105,7 +108,7 @@ class Outbound:
         """Deliver one job, over the session or a new one. Gives the session that stands afterwards."""
         reused = session is not None
         if session is None:
-            opened = await self._open(queue.document.delivery, queue.document.hostname, lane)
+            opened = await self._open(queue.document, lane, job)
             if isinstance(opened, Unreachable):
                 self._give_up(queue, lane, job, opened)
                 return None
@@ -168,12 +171,14 @@ class Outbound:
 
     # --- connecting ---------------------------------------------------------------------------------------
 
-    async def _open(self, delivery: Delivery, hostname: str, lane: Lane) -> Session | Unreachable:
+    async def _open(self, document: Document, lane: Lane, job: Job) -> Session | Unreachable:
+        delivery, hostname = document.delivery, document.hostname
+        domain = split_address(job.recipients[0].address)[1].lower()
         hosts = await self._hosts(lane.target)
         if isinstance(hosts, DnsFault):
             return Unreachable(hard=hosts.hard, status=hosts.status, text=hosts.text)
-        last = Unreachable(text=f"no address found for {lane.target.domain}", status="4.4.3")
-        ways = [Way(lane.target, host, address) for host in hosts for address in host.addresses]
+        last = Unreachable(text=f"no address found for {lane.target.name}", status="4.4.3")
+        ways = [Way(lane.target, domain, host, address) for host in hosts for address in host.addresses]
         for way in ways[:_HOSTS_TRIED]:
             modern = delivery.post_quantum and not self._is_classic(way)
             opening = _Opening(self, delivery, hostname, way)
@@ -216,7 +221,7 @@ class Outbound:
             DeliveryFailed(
                 at=self._clock.now(),
                 dcid=dcid,
-                domain=way.target.domain,
+                domain=way.domain,
                 host=way.host.name,
                 remote_ip=way.address,
                 port=way.host.port,
@@ -250,7 +255,7 @@ class _Opening:
             DeliveryOpened(
                 at=self._clock.now(),
                 dcid=self._dcid,
-                domain=way.target.domain,
+                domain=way.domain,
                 host=way.host.name,
                 local_ip=channel.local_ip,
                 remote_ip=way.address,
@@ -361,7 +366,7 @@ class _Opening:
             OutboundTlsSucceeded(
                 at=self._clock.now(),
                 dcid=self._dcid,
-                domain=way.target.domain,
+                domain=way.domain,
                 host=way.host.name,
                 facts=result.brief(),
             )
@@ -378,7 +383,7 @@ class _Opening:
             OutboundTlsFailed(
                 at=self._clock.now(),
                 dcid=self._dcid,
-                domain=way.target.domain,
+                domain=way.domain,
                 host=way.host.name,
                 required=True,
                 reason="unexpected-response" if event == "starttls-refused" else "unavailable",
@@ -395,7 +400,7 @@ class _Opening:
             OutboundTlsFailed(
                 at=self._clock.now(),
                 dcid=self._dcid,
-                domain=way.target.domain,
+                domain=way.domain,
                 host=way.host.name,
                 required=way.target.tls == "required",
                 reason="handshake",

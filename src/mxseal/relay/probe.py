@@ -29,6 +29,8 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     server_name: str | None
     sha256: str | None
     """Fingerprint (colon hex) of the leaf, None when none was seen; `problem` says why."""
+    certificate: str = ""
+    """Name of the profile that was hoped for, filled in by who asked."""
     expected: bool = False
     protocol: str = ""
     problem: str = ""

@@ -247,9 +247,6 @@ class Queue:
         """Keep what became of each recipient of a job; returns at once, the writing goes on behind.
 
         A recipient without a verdict was not attempted and stays due."""
-        self._spawn(self._settle(lane, job, verdicts))
-
-    async def _settle(self, lane: Lane, job: Job, verdicts: Sequence[Verdict]) -> None:
         now = self.clock.now()
         final = [self._final(job, verdict, now) for verdict in verdicts]
         lane.delivered += sum(v.kind == "delivered" for v in final)
@@ -258,6 +255,9 @@ class Queue:
         lane.last_activity = now
         outcomes = [self._outcome(job, verdict, now) for verdict in final]
         self._tell(job, final, outcomes)
+        self._spawn(self._settle(job, final, outcomes))
+
+    async def _settle(self, job: Job, final: Sequence[Verdict], outcomes: Sequence[Outcome]) -> None:
         finished = await self._keep(outcomes, await self._notices(job, final, outcomes))
         if finished is None:
             return

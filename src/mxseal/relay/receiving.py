@@ -50,7 +50,7 @@ class Receiving:
         self._refusal: Reply | None = None
         """Set once the content can't be taken; the rest of it is read and thrown away."""
         self.endless = False
-        """The client goes on far beyond what it may send: reading on to refuse it politely is not worth it."""
+        """The client goes on far beyond what it may send: reading on for a polite refusal is not worth it."""
 
     # --- envelope -------------------------------------------------------------------------------------------
 

@@ -25,12 +25,24 @@ class Target(msgspec.Struct, frozen=True):
     """A way out and the controls on it."""
 
     domain: str
-    """The domain whose MX is asked; for a route, the route's first host (several domains share it)."""
+    """The domain whose MX is asked; empty for a route, which several domains share."""
     hosts: tuple[tuple[str, int], ...]
     """(host, port) of an SMTP route, tried in order; empty: ask the domain's MX."""
     tls: TlsLevel
     concurrency: int
     messages_per_connection: int
+
+    @property
+    def name(self) -> str:
+        """What people call it: the domain, or the hosts of the route."""
+        if not self.hosts:
+            return self.domain
+        shown = [host if port == 25 else f"{_bracketed(host)}:{port}" for host, port in self.hosts]
+        return ", ".join(shown)
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 class MailExchanger(msgspec.Struct, frozen=True):
@@ -66,7 +78,7 @@ class Routing:
         entry = _lookup(self._destinations, domain) or self._default
         default = self._default
         return Target(
-            domain=hosts[0][0] if hosts else domain,
+            domain="" if hosts else domain,
             hosts=hosts,
             tls=entry.tls or default.tls or "off",
             concurrency=entry.concurrency or default.concurrency or DEFAULT_CONCURRENCY,

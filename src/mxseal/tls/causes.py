@@ -79,8 +79,8 @@ CAUSES: dict[str, Cause] = {
     "client-too-old": Cause(
         "theirs",
         "{peer} only knows TLS versions that are no longer allowed here ({ours} are).",
-        "The sender's mail server needs an update or TLS 1.2 switched on; until then only an explicit "
-        "exception for old versions lets it in.",
+        "The sender's mail server needs an update or TLS 1.2 switched on; where the policy prefers TLS and "
+        "does not require it, it may send in clear text meanwhile.",
     ),
     "server-too-old": Cause(
         "theirs",
@@ -90,7 +90,8 @@ CAUSES: dict[str, Cause] = {
     "no-common-version": Cause(
         "ours",
         "{peer} and this gateway have no TLS version in common ({ours} are allowed here).",
-        "Widen the TLS versions that are allowed here: those that the peer knows are still good.",
+        "The peer knows a version that is still good and is refused here: report it with this line, it "
+        "should not happen with the versions that this gateway allows.",
     ),
     "sslv2-hello": Cause(
         "theirs",
@@ -105,8 +106,8 @@ CAUSES: dict[str, Cause] = {
     "only-rsa-key-exchange": Cause(
         "theirs",
         "{peer} offers only cipher suites without forward secrecy (RSA key exchange).",
-        "The sender should enable ECDHE suites; to accept it as it is, add its suites (such as "
-        "AES128-GCM-SHA256) to this gateway's cipher list, which needs an RSA certificate.",
+        "The sender has to enable ECDHE suites with AES-GCM: without them a stolen key opens all recorded "
+        "mail, so this gateway does not serve it.",
     ),
     "only-dhe": Cause(
         "theirs",
@@ -126,13 +127,13 @@ CAUSES: dict[str, Cause] = {
     "no-shared-cipher": Cause(
         "unknown",
         "{peer} and this gateway have no cipher suite in common.",
-        "Compare the offer with this gateway's cipher list: enable one of the suites here, or have the "
-        "peer enable ECDHE with AES-GCM.",
+        "Have the peer enable ECDHE with AES-GCM or ChaCha20; if it has, compare the key types: this "
+        "listener serves {keys}.",
     ),
     "no-common-group": Cause(
         "unknown",
         "{peer} and this gateway have no key exchange group in common.",
-        "Enable one of the peer's groups here, or have the peer enable X25519 or P-256.",
+        "Have the peer enable X25519 or P-256, which every current TLS library has.",
     ),
     "no-common-signature": Cause(
         "ours",
@@ -221,7 +222,7 @@ CAUSES: dict[str, Cause] = {
     "insufficient-security": Cause(
         "ours",
         "{peer} demands stronger cryptography than this gateway offers.",
-        "Check this gateway's cipher list and key length against what the peer demands.",
+        "Ask the peer what it demands: most often a longer key than the one of the certificate shown here.",
     ),
     "name-refused": Cause(
         "unknown",
@@ -282,7 +283,7 @@ CAUSES: dict[str, Cause] = {
     "our-settings": Cause(
         "ours",
         "This gateway's own TLS settings leave nothing to offer ({reason}).",
-        "Check the versions and the cipher list for deliveries.",
+        "This should not happen: report it with this line.",
     ),
     "unexplained": Cause(
         "unknown",
