@@ -79,7 +79,7 @@ def whoami(ctx: Context) -> Result:
 def help_command(
     ctx: Context,
     words: Annotated[
-        list[str], Argument("Words of a command, such as: certconfig new", metavar="[COMMAND]…")
+        list[str], Argument("Words of a command, such as: certconfig new", metavar="COMMAND…")
     ] = [],  # noqa: B006
 ) -> Result:
     """A '?' behind the words of a command does the same, and so does --help."""

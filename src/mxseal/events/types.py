@@ -375,8 +375,7 @@ class StorageRecovered(Event, frozen=True, kw_only=True, tag=True):
 
 
 class ReloadRefused(Event, frozen=True, kw_only=True, tag=True):
-    """Certificates, trust lists and ports of the configuration in force could not be read again; what is in use
-    stays in use."""
+    """What the configuration in force needs could not be read again; what is in use stays in use."""
 
     problem: str
     """What is wrong, where, and what to do."""

@@ -316,7 +316,7 @@ class Inbound(asyncio.Protocol):
             if not isinstance(request, _FREE) and self._exhausted(core, request):
                 break
             _HANDLERS[type(request)](self, core, request)
-        if self._gate.leaving and self._at_rest():
+        if self._gate.leaving and self._at_rest() and not core.closed:
             core.say(replies.SHUTTING_DOWN)
         self._flush()
         if core.closed:

@@ -1,0 +1,1 @@
+"""The demonstration, `make demo`: a gateway, a real mail server behind it, mail through both."""

@@ -1,0 +1,270 @@
+"""The sections of docs/configuration.md, and the meaning of keys that the model does not explain itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pydantic import BaseModel
+
+from mxseal.config import model
+from mxseal.relay.routing import DEFAULT_CONCURRENCY, DEFAULT_MESSAGES
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """A table of the document: heading, introduction, example (TOML). Keys `elsewhere` have own "
+    "sections."""
+
+    table: type[BaseModel]
+    title: str
+    text: str
+    example: str = ""
+    elsewhere: tuple[str, ...] = ()
+
+
+INTRODUCTION = """\
+<!-- Made by `python -m tests.docs.configuration_page`; change the model or its words, not this file. -->
+# Configuration
+
+The configuration is one TOML document. There is no file that the gateway reads behind your back: the
+document in force is stored in the home with a number, its revision, and `mxseal showconfig` prints it. What
+is as by default is left out there.
+
+```console
+mxseal saveconfig mxseal.toml            # the document in force, as a file
+mxseal loadconfig mxseal.toml            # the file becomes your candidate
+mxseal showchanges                       # what is different from the document in force
+mxseal commit "TLS required for the bank"
+```
+
+`loadconfig` and `commit` tell everything that is wrong at once, each with its key's path, and change
+nothing then. A commit builds all that the document needs (ports, certificates, TLS contexts) before it
+takes effect; connections that are open keep the document that they began with. `mxseal rollbackconfig`
+lists the revisions and goes back to one. Between `loadconfig` and `commit` others may have committed: you
+are then told what they changed.
+
+Private keys and passwords are never in the document. Certificates are (their public parts, as
+`[[certificates]]`), and `certconfig` is the way to change them; a document without them can be loaded too,
+then those that are there are kept.
+
+A whole document, small but complete:
+
+```toml
+hostname = "mx.example.com"
+
+[[listeners]]
+name = "IncomingMail"
+address = "192.0.2.25"
+port = 25
+certificate = "Demo"
+
+[[sender_groups]]
+name = "RELAYLIST"
+members = ["192.0.2.10"]
+policy = "RELAYED"
+
+[[mail_flow_policies]]
+name = "ACCEPTED"
+tls = "preferred"
+
+[[mail_flow_policies]]
+name = "RELAYED"
+action = "relay"
+tls = "required"
+
+[recipient_access]
+domains = ["example.com", ".example.com"]
+
+[smtp_routes]
+"example.com" = ["mail.example.com:25"]
+
+[[destinations]]
+domain = "default"
+tls = "preferred"
+
+[[destinations]]
+domain = "bank.example"
+tls = "required"
+```
+
+Types: *seconds* may have a fraction and are at most 30 days; a *name* has letters, digits, space, `.`, `_`
+and `-`, at most 63; *domain names* may be written with umlauts and the like and are kept in their ASCII
+form. *Left out* as a default means that the key need not be there.
+"""
+
+SECTIONS = (
+    Section(
+        table=model.Document,
+        title="The top of the document",
+        text="These keys stand before the first `[table]`.\n",
+        example='hostname = "mx.example.com"\n',
+        elsewhere=(
+            *("listeners", "sender_groups", "mail_flow_policies", "recipient_access", "smtp_routes"),
+            *("destinations", "delivery", "queue", "certificates", "dns", "logs"),
+        ),
+    ),
+    Section(
+        table=model.Listener,
+        title="`[[listeners]]`: where mail comes in",
+        text="One for each port. Which certificate a listener shows can also be set with `certconfig "
+        "assign`.\n",
+        example='[[listeners]]\nname = "IncomingMail"\naddress = "192.0.2.25"\nport = 25\ncertificate = '
+        '"mx"\n\n'
+        '[[listeners]]\nname = "Submissions"\ntype = "private"\naddress = "192.0.2.25"\nport = 465\n'
+        'implicit_tls = true\ncertificate = "mx"\n',
+    ),
+    Section(
+        table=model.ListenerLimits,
+        title="`[listeners.limits]`: what strangers may do",
+        text="Bounds of one listener, written behind its `[[listeners]]`. Whoever reaches one is "
+        "answered with 4xx or "
+        "5xx and, where it has to be, disconnected; mail_logs says which limit it was.\n",
+        example='[[listeners]]\nname = "IncomingMail"\n\n[listeners.limits]\nmessage_size = 26214400\n'
+        "connections_per_host = 20\n",
+    ),
+    Section(
+        table=model.SenderGroup,
+        title="`[[sender_groups]]`: who is connecting",
+        text="The first group with a member that matches decides the policy; no group: `default_policy`.\n",
+        example='[[sender_groups]]\nname = "PARTNERS"\nmembers = ["198.51.100.0/24", ".partner.example"]\n'
+        'policy = "TLSONLY"\n',
+    ),
+    Section(
+        table=model.MailFlowPolicy,
+        title="`[[mail_flow_policies]]`: what they may do",
+        text="`accept` takes mail for the domains of `[recipient_access]`; `relay` for any domain, so "
+        "only your own "
+        "servers should get it (an open relay is refused at commit); `reject` answers every recipient "
+        "with an error; "
+        "`refuse` closes the connection at once. TLS: `off` does not offer STARTTLS, `preferred` offers "
+        "it, `required` "
+        "takes mail in TLS only.\n",
+        example='[[mail_flow_policies]]\nname = "TLSONLY"\naction = "accept"\ntls = "required"\n',
+    ),
+    Section(
+        table=model.PolicyLimits,
+        title="`[mail_flow_policies.limits]`",
+        text="Narrower bounds for one policy.\n",
+        example="[[mail_flow_policies]]\nname = "
+        '"TLSONLY"\n\n[mail_flow_policies.limits]\nrecipients_per_message = 50\n',
+    ),
+    Section(
+        table=model.RecipientAccess,
+        title="`[recipient_access]`: for whom mail is accepted",
+        text="",
+        example='[recipient_access]\ndomains = ["example.com", ".example.com"]\n',
+    ),
+    Section(
+        table=model.Destination,
+        title="`[[destinations]]`: destination controls",
+        text="How mail to a recipient domain leaves. The most exact entry wins; what it leaves open is "
+        "taken from "
+        "`default`. TLS: `off` never asks for it; `preferred` uses it where the next hop offers it, and "
+        "goes on in "
+        "clear where it does not; `required` delivers in TLS or not at all. None of the three checks "
+        "the next hop's "
+        "certificate; whether it would have verified is in the JSON log.\n",
+        example='[[destinations]]\ndomain = "default"\ntls = "preferred"\n\n[[destinations]]\n'
+        'domain = ".partner.example"\ntls = "required"\nconcurrency = 5\n',
+    ),
+    Section(
+        table=model.Delivery,
+        title="`[delivery]`: outgoing mail",
+        text="",
+        example='[delivery]\ncertificate = "mx"\ndelay_warning = 14400\n',
+    ),
+    Section(
+        table=model.Queue,
+        title="`[queue]`: bounds of the queue",
+        text="When one is reached, receiving answers with 4xx until there is room.\n",
+    ),
+    Section(
+        table=model.Certificate,
+        title="`[[certificates]]`: public parts",
+        text="Kept by `certconfig`; look at them with `certconfig show NAME`.\n",
+    ),
+    Section(
+        table=model.Dns,
+        title="`[dns]`",
+        text="",
+        example='[dns]\nservers = ["127.0.0.1:53"]\n',
+    ),
+    Section(table=model.Logs, title="`[logs]`", text="See [reading mail_logs](reading-mail-logs.md).\n"),
+)
+_ROUTES = (
+    "Recipient domain, `.domain` for its sub-domains, or `all`, to next hops that are tried in order. "
+    "Without a route "
+    'the MX records decide. Written as a table: `[smtp_routes]`, then `"example.com" = '
+    '["mail.example.com:25"]`'
+)
+
+WORDS = {
+    "Document.hostname": "The name by which the world knows this gateway: in banners, EHLO, Received lines",
+    "Document.smtp_routes": _ROUTES,
+    "Listener.name": "As mail_logs calls it (`interface IncomingMail`)",
+    "Listener.address": "Address to listen on; `0.0.0.0` or `::` for all",
+    "Listener.port": "Port to listen on",
+    "Listener.certificate": "The certificate that it shows",
+    "Listener.reverse_dns": "Whether the names of connecting addresses are looked up (sender groups by "
+    "domain need it)",
+    "Listener.limits": "See [below](#listenerslimits-what-strangers-may-do)",
+    "ListenerLimits.connections": "Connections at the same time",
+    "ListenerLimits.connections_per_host": "Connections at the same time from one address",
+    "ListenerLimits.messages_per_connection": "Messages on one connection",
+    "ListenerLimits.recipients_per_message": "Recipients of one message",
+    "ListenerLimits.message_size": "Bytes of one message; offered as SIZE",
+    "ListenerLimits.header_size": "Bytes of a message's header",
+    "ListenerLimits.commands_per_connection": "SMTP commands on one connection",
+    "ListenerLimits.errors_per_connection": "Commands answered with an error on one connection",
+    "ListenerLimits.tls_sessions": "TLS connections at the same time",
+    "ListenerLimits.handshake_time": "Time for a TLS handshake",
+    "ListenerLimits.idle_time": "Time without a word from the client",
+    "ListenerLimits.connection_time": "Time that a connection may last in all",
+    "ListenerLimits.hops": "Received lines, from which on a message counts as looping",
+    "SenderGroup.name": "As mail_logs calls it (`SG PARTNERS`)",
+    "SenderGroup.members": "Whom it holds; domains are those of verified reverse DNS names",
+    "SenderGroup.policy": "Mail flow policy of its members",
+    "MailFlowPolicy.name": "As sender groups and `default_policy` call it",
+    "MailFlowPolicy.action": "What is done with the connection",
+    "MailFlowPolicy.tls": "TLS level for receiving",
+    "MailFlowPolicy.limits": "See [below](#mail_flow_policieslimits)",
+    "PolicyLimits.messages_per_connection": "Messages on one connection; left out: the listener's",
+    "PolicyLimits.recipients_per_message": "Recipients of one message; left out: the listener's",
+    "PolicyLimits.message_size": "Bytes of one message; left out: the listener's",
+    "RecipientAccess.domains": "Domains that mail is accepted for; a recipient elsewhere is rejected "
+    "(`Rejected by RAT` in mail_logs)",
+    "Destination.domain": "Recipient domain, `.domain` for its sub-domains, or `default`",
+    "Destination.concurrency": "Connections at the same time to this destination; left out: the default "
+    f"entry's, without one there {DEFAULT_CONCURRENCY}",
+    "Destination.messages_per_connection": "Messages on one connection; left out: the default entry's, "
+    f"without one there {DEFAULT_MESSAGES}",
+    "Delivery.certificate": 'Certificate shown to next hops that ask for one; `""`: none is shown',
+    "Delivery.hostname": "Name in EHLO; left out: the document's hostname",
+    "Delivery.source_address": "Address from which deliveries are made; left out: the system chooses",
+    "Delivery.first_retry": "Time until the second attempt; it doubles from there",
+    "Delivery.longest_retry": "Time between two attempts at most",
+    "Delivery.max_retries": "Attempts until a message bounces",
+    "Delivery.expiry": "Time in the queue until a message bounces",
+    "Delivery.connect_time": "Time for a TCP connection",
+    "Delivery.command_time": "Time for the answer to a command",
+    "Delivery.data_time": "Time for the answer to the end of a message",
+    "Delivery.idle_time": "Time for which a connection is kept for a further message",
+    "Delivery.handshake_time": "Time for a TLS handshake",
+    "Delivery.ca_file": "PEM file of trusted authorities; left out: the system's list. Used to tell "
+    "whether a next "
+    "hop's certificate verifies, and by `certconfig check`",
+    "Delivery.post_quantum": "Whether X25519MLKEM768 is offered to next hops. One that chokes on it is "
+    "tried again "
+    "without",
+    "Queue.max_messages": "Messages in the queue",
+    "Queue.max_bytes": "Bytes of all messages in the queue",
+    "Certificate.name": "As listeners and `[delivery]` call it",
+    "Dns.servers": "Resolvers to ask; none: those of `/etc/resolv.conf`",
+    "Dns.timeout": "Time for an answer",
+    "Logs.level": "How much mail_logs tells; the JSON log has everything",
+    "Logs.rotate_bytes": "Size at which a log file is closed and a new one begun",
+    "Logs.keep_files": "Files that are kept of a log, the current one counts",
+    "Logs.keep_days": "Days for which files are kept",
+    "Logs.json_log": "Whether [the JSON log](json-log.md) is written",
+    "Logs.time": "Local time or UTC",
+}
