@@ -85,6 +85,8 @@ class Gateway:
         for sink in (*self.logs.sinks, self.counts):
             self.bus.add(sink)
         self.spool = SqliteSpool(home.spool, clock, _limits(document), self._storage_trouble)
+        for counter in ("icid", "mid", "dcid"):
+            self.state.reserve(counter)
         self._live: Live | None = None
         self._resolver = DnsResolver(document.dns, clock)
         outbound = Outbound(

@@ -183,9 +183,7 @@ def facts_of(site: Site, subject: str) -> tuple[bool, str | None]:
 
 
 def from_client(site: Site, authority: Authority, subject: str, domain: str) -> None:
-    sent = send(
-        at(site.port), envelope(subject, f"b@{domain}"), Trust(roots=authority.pem, name=HOSTNAME)
-    )
+    sent = send(at(site.port), envelope(subject, f"b@{domain}"), Trust(roots=authority.pem, name=HOSTNAME))
     assert sent.reply.startswith("250 ok:  Message ")
     assert sent.protocol == "TLSv1.3"
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import email
 from collections.abc import Callable
+from email.message import Message
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -104,12 +106,12 @@ async def test_the_bounce_is_a_delivery_status_notification_with_the_original(
         assert (notice.sender, notice.recipients) == ("", ("from@lab.test",))
         report = email.message_from_bytes(notice.content)
         assert report.get_content_type() == "multipart/report"
-        text, status, original = report.get_payload()  # type: ignore[misc]
-        assert "no such user" in text.get_payload(decode=True).decode()  # type: ignore[union-attr]
-        fields = [dict(part.items()) for part in status.get_payload()]  # type: ignore[union-attr]
+        text, status, original = cast("list[Message]", report.get_payload())
+        assert "no such user" in cast("bytes", text.get_payload(decode=True)).decode()
+        fields = [dict(part.items()) for part in cast("list[Message]", status.get_payload())]
         assert fields[1]["Final-Recipient"] == "rfc822; gone@example.com"
         assert (fields[1]["Action"], fields[1]["Status"]) == ("failed", "5.1.1")
-        assert original.get_content_type() == "message/rfc822"  # type: ignore[union-attr]
+        assert original.get_content_type() == "message/rfc822"
         assert [event.rids for event in relay.told.of(RecipientsDelivered) if event.mid == mid] == [(1,)]
 
 

@@ -46,6 +46,7 @@ from mxseal.smtp.wire import (
     StartTls,
     Verify,
 )
+from mxseal.storage.ports import StorageRefused
 from mxseal.tls.diagnosis import diagnose_inbound
 from mxseal.tls.engine import Engine
 from mxseal.tls.facts import TlsFacts
@@ -109,7 +110,12 @@ class Inbound(asyncio.Protocol):
             str(peer[0]),
             str((transport.get_extra_info("sockname") or [""])[0]),
         )
-        self.icid = self._intake.allocate("icid")
+        try:
+            self.icid = self._intake.allocate("icid")
+        except StorageRefused:  # no number, nothing to tell its story by: the client comes again later
+            self._over = True
+            transport.abort()
+            return
         self._began_at = self._heard_at = self._intake.clock.monotonic()
         refusal = self._gate.enter(self.address, self._limits)
         if refusal is None and not self._intake.bus.ready():

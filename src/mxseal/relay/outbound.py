@@ -32,6 +32,7 @@ from mxseal.relay.routing import Target
 from mxseal.smtp.client import QUIT, STARTTLS, Capabilities, hello
 from mxseal.smtp.grammar import split_address
 from mxseal.smtp.wire import Reply
+from mxseal.storage.ports import StorageRefused
 from mxseal.tls.diagnosis import diagnose_outbound, diagnose_unavailable
 from mxseal.tls.facts import TlsFault
 from mxseal.tls.policy import Event, after_failure, condition, plan
@@ -108,7 +109,14 @@ class Outbound:
         """Deliver one job, over the session or a new one. Gives the session that stands afterwards."""
         reused = session is not None
         if session is None:
-            opened = await self._open(queue.document, lane, job)
+            try:
+                opened = await self._open(queue.document, lane, job)
+            except StorageRefused:  # our own disk has no room for a number: that is no attempt
+                queue.put_back(job)
+                return None
+            except BaseException:
+                queue.put_back(job)
+                raise
             if isinstance(opened, Unreachable):
                 self._give_up(queue, lane, job, opened)
                 return None
@@ -181,10 +189,9 @@ class Outbound:
         ways = [Way(lane.target, domain, host, address) for host in hosts for address in host.addresses]
         for way in ways[:_HOSTS_TRIED]:
             modern = delivery.post_quantum and not self._is_classic(way)
-            opening = _Opening(self, delivery, hostname, way)
-            result = await opening.run(modern)
+            result = await self._attempt(delivery, hostname, way, modern=modern)
             if isinstance(result, Unreachable) and result.choked and modern:
-                retry = await _Opening(self, delivery, hostname, way).run(modern=False)
+                retry = await self._attempt(delivery, hostname, way, modern=False)
                 if isinstance(retry, Session):
                     self._mark_classic(way)
                 result = retry
@@ -195,6 +202,11 @@ class Outbound:
                 return result
             last = result
         return last
+
+    async def _attempt(
+        self, delivery: Delivery, hostname: str, way: Way, *, modern: bool
+    ) -> Session | Unreachable:
+        return await _Opening(self, delivery, hostname, way, self._allocate("dcid")).run(modern)
 
     async def _hosts(self, target: Target) -> tuple[Host, ...] | DnsFault:
         resolver = self._resolver()
@@ -235,14 +247,14 @@ class Outbound:
 class _Opening:
     """One attempt at one address: connect, greeting, EHLO, TLS, EHLO again."""
 
-    def __init__(self, owner: Outbound, delivery: Delivery, hostname: str, way: Way) -> None:
+    def __init__(self, owner: Outbound, delivery: Delivery, hostname: str, way: Way, dcid: int) -> None:
         self._owner = owner
         self._bus = owner._bus  # noqa: SLF001 - two halves of one thing
         self._clock = owner._clock  # noqa: SLF001
         self._delivery = delivery
         self._hostname = delivery.hostname or hostname
         self._way = way
-        self._dcid = owner._allocate("dcid")  # noqa: SLF001
+        self._dcid = dcid
         self._channel = Channel(self._clock)
 
     async def run(self, modern: bool) -> Session | Unreachable:

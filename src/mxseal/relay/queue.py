@@ -253,6 +253,9 @@ class Queue:
         lane.soft_failures += sum(v.kind == "deferred" for v in final)
         lane.hard_failures += sum(v.kind == "bounced" for v in final)
         lane.last_activity = now
+        failures = [v for v in final if v.kind != "delivered"]
+        if failures:
+            lane.last_error = f"{failures[-1].code} {failures[-1].text}"
         outcomes = [self._outcome(job, verdict, now) for verdict in final]
         self._tell(job, final, outcomes)
         self._spawn(self._settle(job, final, outcomes))
@@ -383,9 +386,11 @@ class Queue:
             self._spawn(self._refill())
 
     def put_back(self, job: Job) -> None:
-        """A job that was taken and not attempted: it is due again at once, from the spool."""
-        self._more_due = True
+        """A job that was taken and not attempted: it is due again soon, from the spool."""
         self._leave(job)
+        if not (self._stopping or self.suspended):
+            # Not at once: what made the attempt impossible would only happen again.
+            self._arm(self.clock.now() + _RETRY_SETTLE)
 
     # --- time -----------------------------------------------------------------------------------------------
 

@@ -68,9 +68,12 @@ class Receiving:
         refusal = self._intake.spool.refusal()
         if refusal is not None:
             return _storage_reply(refusal)
+        try:
+            self._mid = self._intake.allocate("mid")
+        except StorageRefused as refused:
+            return _storage_reply(refused)
         self._connection.messages += 1
         self._most = min(self._most, policy.message_size or self._most)
-        self._mid = self._intake.allocate("mid")
         self._sender = request.sender
         self._smtputf8 = request.smtputf8
         self._eightbit = request.body == "8BITMIME"

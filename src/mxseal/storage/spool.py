@@ -33,6 +33,7 @@ _INLINE_BYTES = 64 * 1024
 """Content up to this size lives in the database, where it shares the message's own fsync."""
 _PAGE_BYTES = 16 * 1024
 """Several small messages share a page, and the log is written page by page: a third of the system calls."""
+_LOOK_AGAIN_BYTES = 16 << 20
 _PIECE_BYTES = 256 * 1024
 _MESSAGE = "m.mid, m.sender, m.size, m.queued_at, m.smtputf8, m.eightbit, m.icid, m.dsn_for"
 _RECIPIENT = "r.rid, r.address, r.attempts, r.next_attempt, r.last_error, r.warned"
@@ -74,6 +75,7 @@ class SqliteSpool:
         self._free_checked = float("-inf")
         self._no_room: StorageRefused | None = None
         self._sequence = 0
+        self._taken = 0
         self._clear_leftovers()
         row = self._reader.execute("SELECT count(*), coalesce(sum(size), 0) FROM messages").fetchone()
         self._messages, self._bytes = (int(row[0]), int(row[1])) if row else (0, 0)
@@ -101,14 +103,24 @@ class SqliteSpool:
         if self._messages >= self.limits.max_messages or self._bytes >= self.limits.max_bytes:
             return StorageRefused("full", f"the queue holds {self._messages} messages, {self._bytes} bytes")
         now = self._clock.monotonic()
-        if now - self._free_checked >= 1.0:  # once a second: statvfs for each message would be waste
-            self._free_checked = now
-            free = shutil.disk_usage(self._folder).free
+        # Each second or 16 MB: a look for each message would be waste.
+        if now - self._free_checked >= 1.0 or self._taken >= _LOOK_AGAIN_BYTES:
+            self._free_checked, self._taken = now, 0
+            free = shutil.disk_usage(self._folder).free + self._reusable()
             if free < self.limits.min_free_bytes:
                 self._no_room = StorageRefused("full", f"{free} bytes are free on the disk of {self._folder}")
             else:
                 self._no_room = None
         return self._no_room
+
+    def _reusable(self) -> int:
+        """Bytes inside the database that messages left behind: SQLite keeps its file and fills it again."""
+        free = self._reader.execute("PRAGMA freelist_count").get
+        return free * _PAGE_BYTES if isinstance(free, int) else 0
+
+    def count_taken(self, size: int) -> None:
+        """Note content that is on its way to the disk."""
+        self._taken += size
 
     def part_path(self) -> Path:
         self._sequence += 1
@@ -290,6 +302,7 @@ class SqliteIncoming:
 
     def write(self, data: bytes) -> None:
         self.size += len(data)
+        self._spool.count_taken(len(data))
         if self._file is None:
             self._pieces.append(data)
             if self.size > _INLINE_BYTES:

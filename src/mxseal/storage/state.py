@@ -11,7 +11,7 @@ import apsw
 
 from mxseal.storage.ports import Candidate, Revision, StorageRefused
 from mxseal.storage.sealing import Seal
-from mxseal.storage.writer import connect
+from mxseal.storage.writer import connect, refused
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS revisions(
@@ -112,12 +112,29 @@ class State:
         )
 
     def allocate(self, counter: str) -> int:
-        """The next number of a counter: only grows, never given twice, also after kill -9."""
+        """The next number of a counter: only grows, never given twice, also after kill -9.
+
+        StorageRefused when the disk takes no reservation and the last one is used up. The next block is
+        reserved at half of the one before, so that a full disk has time to be cleared.
+        """
         following = self._next.get(counter)
-        if following is None or following >= self._reserved[counter]:
-            following = self._reserve(counter, following)
+        left = 0 if following is None else self._reserved[counter] - following
+        if following is None or left == 0 or left == _BLOCK // 2:
+            try:
+                following = self._reserve(counter, following)
+            except apsw.Error as error:
+                if following is None or left == 0:
+                    raise refused(error) from error
         self._next[counter] = following + 1
         return following
+
+    def reserve(self, counter: str) -> None:
+        """Have numbers in hand before the first is needed: a disk may be full by then."""
+        if counter not in self._next:
+            try:
+                self._next[counter] = self._reserve(counter, None)
+            except apsw.Error:
+                pass  # `allocate` tries again, and tells it
 
     def _reserve(self, counter: str, following: int | None) -> int:
         with self._db:

@@ -18,6 +18,8 @@ import apsw
 from mxseal.storage.ports import StorageRefused
 
 T = TypeVar("T")
+_LOG_BYTES = 8 << 20
+"""To this size SQLite's log is cut back once it has been written into the database."""
 Operation = Callable[[apsw.Cursor], T]
 
 
@@ -33,6 +35,7 @@ def connect(path: Path, *, read_only: bool = False, page_size: int = 4096) -> ap
         connection.execute(f"PRAGMA page_size={page_size}")
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
+        connection.execute(f"PRAGMA journal_size_limit={_LOG_BYTES}")
     return connection
 
 
@@ -46,7 +49,7 @@ class GroupWriter:
     """One connection that writes, in batches. Use from the event loop's thread only."""
 
     def __init__(self, connection: apsw.Connection, report: Callable[[StorageRefused | None], None]) -> None:
-        """`report` hears of each batch that failed, and once, with None, of the first that works again."""
+        """`report` hears of the first batch that failed, and with None of the first that works again."""
         self._connection = connection
         self._cursor = connection.cursor()
         self._report = report
@@ -100,8 +103,9 @@ class GroupWriter:
             if not self._connection.get_autocommit():
                 self._cursor.execute("ROLLBACK")
             refusal = refused(error)
-            self._failed = True
-            self._report(refusal)
+            if not self._failed:
+                self._failed = True
+                self._report(refusal)
             for _, future in batch:
                 if not future.done():
                     future.set_exception(refusal)
