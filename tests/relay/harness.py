@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+import socket
+import ssl
+import struct
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
+from lab.ca import Issued
+from lab.ca import pem as _pem
+from lab.client import ANY
 from mxseal.certs.keys import KeyStore
-from mxseal.certs.make import demo_certificate
+from mxseal.certs.make import Made, demo_certificate
 from mxseal.clock import Clock, SystemClock
-from mxseal.config.history import History, initial
-from mxseal.config.model import Document
+from mxseal.config.history import Commit, Committed, History, Rejected, initial
+from mxseal.config.model import Certificate, Document
 from mxseal.events.types import Event
 from mxseal.gateway import Gateway
 from mxseal.storage.home import Home
@@ -58,6 +66,43 @@ class Running:
         self.gateway = gateway
         self.told = told
         self.port = port
+        self._stopped = False
+
+    async def stop(self) -> None:
+        """End the gateway, once."""
+        if not self._stopped:
+            self._stopped = True
+            await self.gateway.stop()
+
+    async def commit(self, **changes: Any) -> Sequence[str]:
+        """Put the document in force with these keys replaced; what the administrator is told."""
+        outcome = await self.try_commit(**changes)
+        assert not isinstance(outcome, Rejected), outcome
+        return outcome
+
+    async def try_commit(self, **changes: Any) -> Sequence[str] | Rejected:
+        """The same, or why it can't be."""
+        gateway = self.gateway
+        async with gateway.changing:
+            plain = gateway.history.current().document.model_dump() | changes
+            gateway.history.replace("test", Document.model_validate(plain))
+            wish = Commit("test", "test", "a change", gateway.clock.now())
+            outcome = gateway.history.commit(wish, gateway.build)
+            if isinstance(outcome, Rejected):
+                gateway.history.clear("test")
+                return outcome
+            assert isinstance(outcome, Committed)
+            return await gateway.put_in_force(outcome.built, outcome.revision, outcome.document)
+
+    def certificate(self, name: str, issued: Issued) -> dict[str, Any]:
+        """A profile for the document's certificates; its key goes into the store."""
+        self.gateway.keys.put(issued.key)
+        pems = [each.decode() for each in map(_pem, issued.chain)]
+        return Certificate(name=name, certificate=pems[0], intermediates=tuple(pems[1:])).model_dump()
+
+    async def content(self, mid: int) -> bytes:
+        """What is on the spool of a message."""
+        return b"".join([piece async for piece in self.gateway.spool.content(mid)])
 
     async def submit(
         self, *recipients: str, sender: str = "from@lab.test", content: bytes = CONTENT, **envelope: Any
@@ -89,12 +134,18 @@ class Running:
         return [line for line in found if not line.startswith(("Info: Begin", "Info: Version", "Info: Time"))]
 
 
+@cache
+def _demonstration() -> Made:
+    """One for all tests of the process: an RSA key takes longer to make than most tests take."""
+    return demo_certificate(HOSTNAME, SystemClock().now())
+
+
 def make_home(folder: Path, document: dict[str, Any] | None = None, port: int = 0) -> Home:
     """A home whose revision 1 is the initial document with `document` laid over it."""
     home = Home(folder)
     home.make()
     state = home.open_state()
-    made = demo_certificate(HOSTNAME, SystemClock().now())
+    made = _demonstration()
     KeyStore(state.secrets).put(made.key)
     plain = initial(HOSTNAME, smtp_port=port, demo=made.certificate).model_dump()
     for listener in plain["listeners"]:
@@ -121,10 +172,16 @@ async def running(
     if prepare is not None:
         prepare(gateway)
     await gateway.start()
+    relay = Running(gateway, told, port)
     try:
-        yield Running(gateway, told, port)
+        yield relay
     finally:
-        await gateway.stop()
+        await relay.stop()
+
+
+def keeping(gateway: Gateway) -> None:
+    """For `prepare`: nothing is delivered, messages stay on the spool."""
+    gateway.queue.suspended = True
 
 
 def route(*ports: int, tls: str = "preferred", **delivery: Any) -> dict[str, Any]:
@@ -134,3 +191,178 @@ def route(*ports: int, tls: str = "preferred", **delivery: Any) -> dict[str, Any
         "destinations": [{"domain": "default", "tls": tls}],
         "delivery": {"idle_time": 0.05, "command_time": 5.0, "handshake_time": 5.0, **delivery},
     }
+
+
+def listening(
+    port: int,
+    *,
+    action: str = "accept",
+    tls: str = "preferred",
+    limits: dict[str, Any] | None = None,
+    policy: dict[str, Any] | None = None,
+    **listener: Any,
+) -> dict[str, Any]:
+    """One listener, under one policy for everybody, that takes mail for example.com. `limits` are the
+    listener's, `policy` the policy's own."""
+    name = {"name": "IncomingMail", "port": port, "reverse_dns": False}
+    return {
+        "listeners": [name | listener | {"limits": limits or {}}],
+        "mail_flow_policies": [{"name": "ACCEPTED", "action": action, "tls": tls, "limits": policy or {}}],
+        "sender_groups": [],
+        "recipient_access": {"domains": ["example.com"]},
+    }
+
+
+class Talker:
+    """A client by hand, byte for byte."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    async def reply(self) -> str:
+        """The next reply, its lines joined by newlines; "" when the connection has ended."""
+        lines: list[str] = []
+        async with asyncio.timeout(_PATIENCE):
+            while not lines or lines[-1][3:4] == "-":
+                try:
+                    raw = await self.reader.readline()
+                except OSError:
+                    raw = b""
+                if not raw:
+                    return "\n".join(lines)
+                assert raw.endswith(b"\r\n")
+                lines.append(raw[:-2].decode())
+        return "\n".join(lines)
+
+    def send(self, data: bytes) -> None:
+        self.writer.write(data)
+
+    async def say(self, *commands: str) -> str:
+        """Send commands, each after the reply to the one before; gives the last reply."""
+        answer = ""
+        for command in commands:
+            self.send(command.encode() + b"\r\n")
+            answer = await self.reply()
+        return answer
+
+    async def secure(self, context: ssl.SSLContext | None = None, name: str | None = None) -> None:
+        """STARTTLS, with the handshake. Raises ssl.SSLError, OSError."""
+        assert (await self.say("STARTTLS")).startswith("220 ")
+        await self.handshake(context, name)
+
+    async def handshake(self, context: ssl.SSLContext | None = None, name: str | None = None) -> None:
+        async with asyncio.timeout(_PATIENCE):
+            await self.writer.start_tls(context or ANY.context(), server_hostname=name)
+
+    async def offer(self, *recipients: str, sender: str = "from@lab.test", parameters: str = "") -> str:
+        """EHLO and envelope up to the reply to DATA, or the first refusal. Recipients may be refused."""
+        answer = await self.say("EHLO client.lab.test", f"MAIL FROM:<{sender}>{parameters}")
+        if answer.startswith("250"):
+            for recipient in recipients or ("to@example.com",):
+                await self.say(f"RCPT TO:<{recipient}>")
+            answer = await self.say("DATA")
+        return answer
+
+    async def message(self, *recipients: str, content: bytes = CONTENT, **envelope: Any) -> str:
+        """A whole message; the last reply."""
+        answer = await self.offer(*recipients, **envelope)
+        if not answer.startswith("354"):
+            return answer
+        self.send(stuffed(content) + b".\r\n")
+        return await self.reply()
+
+    async def rest(self) -> bytes:
+        """All that comes until the server closes."""
+        found = b""
+        async with asyncio.timeout(_PATIENCE):
+            with suppress(OSError):
+                while piece := await self.reader.read(1 << 16):
+                    found += piece
+        return found
+
+    def unread(self) -> bytes:
+        """What has come and was not read."""
+        return bytes(self.reader._buffer)  # type: ignore[attr-defined]
+
+    def certificate(self) -> bytes:
+        """DER of what the server showed."""
+        session: ssl.SSLObject = self.writer.get_extra_info("ssl_object")
+        return session.getpeercert(binary_form=True) or b""
+
+    def reset(self) -> None:
+        """Go away without a goodbye: RST instead of FIN (RFC 9293 §3.10.4)."""
+        sock: socket.socket = self.writer.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.writer.transport.abort()
+
+    async def leave(self) -> None:
+        self.writer.close()
+        with suppress(OSError):
+            await self.writer.wait_closed()
+
+
+@asynccontextmanager
+async def talking(
+    port: int, host: str = "127.0.0.1", source: str | None = None, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[Talker]:
+    """A connection on which nothing was read yet; `tls`: from the first byte."""
+    local = (source, 0) if source is not None else None
+    talker = Talker(*await asyncio.open_connection(host, port, local_addr=local, ssl=tls))
+    try:
+        yield talker
+    finally:
+        await talker.leave()
+
+
+@asynccontextmanager
+async def greeted(port: int, **how: Any) -> AsyncIterator[Talker]:
+    """`talking`, behind the banner."""
+    async with talking(port, **how) as talker:
+        assert (await talker.reply()).startswith("220 ")
+        yield talker
+
+
+def stuffed(content: bytes) -> bytes:
+    """Dots at line starts doubled (RFC 5321 §4.5.2)."""
+    return (b"\r\n" + content).replace(b"\r\n.", b"\r\n..")[2:]
+
+
+class Held:
+    """A commit of the spool that does not end."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._reached = asyncio.Event()
+        self._free = threading.Event()
+
+    def wait(self) -> None:
+        """In the writer's own thread."""
+        self._loop.call_soon_threadsafe(self._reached.set)
+        assert self._free.wait(_PATIENCE)
+
+    async def reached(self) -> None:
+        """Until the commit has begun."""
+        async with asyncio.timeout(_PATIENCE):
+            await self._reached.wait()
+
+    def free(self) -> None:
+        self._free.set()
+
+
+@contextmanager
+def holding(gateway: Gateway) -> Iterator[Held]:
+    """Within the block no commit of the spool ends."""
+    writer = gateway.spool._writer
+    commit, held = writer._commit, Held()
+
+    def late() -> Any:
+        held.wait()
+        return commit()
+
+    writer._commit = late  # type: ignore[method-assign]
+    try:
+        yield held
+    finally:
+        held.free()
+        writer._commit = commit  # type: ignore[method-assign]
