@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 
 from mxseal.config.model import Document
@@ -15,7 +17,7 @@ POLICIES = [
 ]
 
 
-def table(*groups: dict[str, object], listener: str = "IncomingMail") -> HostAccessTable:
+def table(*groups: Mapping[str, object], listener: str = "IncomingMail") -> HostAccessTable:
     document = Document.model_validate({"mail_flow_policies": POLICIES, "sender_groups": list(groups)})
     return HostAccessTable(document, listener)
 

@@ -214,7 +214,7 @@ asyncio.run(main())
 @pytest.mark.parametrize("after", [1, 25, 90])
 async def test_what_was_promised_survives_kill_9(tmp_path: Path, after: int) -> None:
     folder = tmp_path / "spool"
-    command = [sys.executable, "-c", _WRITER, folder]
+    command = [sys.executable, "-c", _WRITER, str(folder)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         promised = [int(process.stdout.readline()) for _ in range(after)]

@@ -6,6 +6,7 @@ A connection that is open keeps its socket, its document and its certificate, wh
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 from collections.abc import Callable, Iterable, Mapping
 
@@ -47,6 +48,10 @@ class Listeners:
             try:
                 sockets[place] = _bind(place)
             except OSError as error:
+                own = [reception for (_, port), reception in self._receptions() if port == listener.port]
+                if error.errno == errno.EADDRINUSE and own:
+                    problems.append(_overlap(listener, own[0].listener))
+                    continue
                 problems.append(
                     Problem(
                         f"listeners.{listener.name}.port",
@@ -78,6 +83,9 @@ class Listeners:
                 port.server.close()
             self._closed_gates = [gate for gate in self._closed_gates if gate.connections]
             self._closed_gates.append(port.gate)
+
+    def _receptions(self) -> list[tuple[Place, Reception]]:
+        return [(place, port.reception) for place, port in self._ports.items()]
 
     def connections(self) -> int:
         """Open incoming connections."""
@@ -112,6 +120,15 @@ def _factory(intake: Intake, port: _Port) -> Callable[[], Inbound]:
     return lambda: Inbound(intake, port.gate, port.reception)
 
 
+def _overlap(listener: Listener, own: Listener) -> Problem:
+    """A new address overlaps one that is open: the system does not give out both, not even for a moment."""
+    return Problem(
+        f"listeners.{listener.name}.address",
+        f"{listener.address} port {listener.port} overlaps {own.address} port {own.port}, which is open now",
+        f"Remove listener {own.name} in a first commit and add this one in a second.",
+    )
+
+
 def _bind(place: Place) -> socket.socket:
     address = place[0]
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
@@ -134,8 +151,8 @@ def _bind(place: Place) -> socket.socket:
 def _remedy(error: OSError, port: int) -> str:
     if isinstance(error, PermissionError):
         return f"Port {port} needs a right: give the service CAP_NET_BIND_SERVICE, or use one above 1023."
-    if error.errno == 98:
+    if error.errno == errno.EADDRINUSE:
         return "Another process has it: find it with 'ss -ltnp', or choose another port."
-    if error.errno == 99:
+    if error.errno == errno.EADDRNOTAVAIL:
         return "This machine does not have that address: see 'ip address'."
     return "Choose another address or port."

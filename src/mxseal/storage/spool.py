@@ -145,7 +145,12 @@ class SqliteSpool:
                     (e.mid, r.rid, r.address, r.attempts, r.next_attempt, r.last_error, r.warned),
                 )
 
-        await self._writer.submit(insert)
+        try:
+            await self._writer.submit(insert)
+        except StorageRefused:
+            if part is not None:
+                (self._bodies / str(envelope.mid)).unlink(missing_ok=True)
+            raise
         self._messages += 1
         self._bytes += envelope.size
 

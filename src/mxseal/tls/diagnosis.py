@@ -172,7 +172,7 @@ def _socket_cause(fault: TlsFault) -> str | None:
     if fault.kind == "peer-gone":
         if fault.alert:
             return "peer-closed"
-        heard = fault.offer is not None or fault.peer_certificates or fault.during == "transfer"
+        heard = fault.heard or fault.offer or fault.peer_certificates or fault.during == "transfer"
         return "peer-gone" if heard else "peer-gone-silent"
     if fault.kind == "not-tls" and fault.reason in ("http request", "https proxy request"):
         return "http-request"

@@ -296,6 +296,7 @@ class Engine:
             errno=errno,
             alert=alert,
             offer=clienthello.parse(heard) if self._server_side and heard else None,
+            heard=len(heard),
             peer_certificates=self._peer_certificates(),
             during="transfer" if self.established else "handshake",
             clear_text=clienthello.printable(heard.split(b"\n")[0])[:80] if kind == "not-tls" else "",

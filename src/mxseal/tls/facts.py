@@ -75,6 +75,8 @@ class TlsFault(msgspec.Struct, frozen=True, kw_only=True):
     """Name of the TLS alert that the peer sent, e.g. 'unknown ca'."""
     offer: ClientOffer | None = None
     """Inbound: what the client offered, when its ClientHello could be read."""
+    heard: int = 0
+    """Bytes that the peer had sent when the handshake failed, counted up to what is kept of them."""
     peer_certificates: tuple[bytes, ...] = ()
     during: Literal["handshake", "transfer"] = "handshake"
     clear_text: str = ""
