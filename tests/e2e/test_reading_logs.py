@@ -147,8 +147,7 @@ def test_the_shell_runs_commands_on_a_terminal(site: Site) -> None:
         assert "MXSeal demonstration certificate" in screen.expect(PROMPT)
         screen.type("tail -n 1 mail_logs\n")
         screen.expect("Info: ")
-        screen.type("\x03")
-        screen.expect(PROMPT)
+        screen.interrupt(PROMPT)
         screen.type("exit\n")
         assert screen.status() == 130  # the last command's
     site.still_works()

@@ -68,6 +68,20 @@ class Terminal:
         before, self.seen = self.seen[:end], self.seen[end:]
         return before
 
+    def interrupt(self, text: str) -> str:
+        """Press Ctrl-C until `text` is seen.
+
+        Once is not always enough: a signal that comes after a question was printed, and before readline waits
+        for the answer, is only noticed at the next key.
+        """
+        for _ in range(int(PATIENCE)):
+            self.type("\x03")
+            while text not in self.seen and select.select([self._master], [], [], 1.0)[0]:
+                self.seen += os.read(self._master, 65536).decode()
+            if text in self.seen:
+                break
+        return self.expect(text)
+
     def status(self) -> int:
         return self.process.wait(PATIENCE)
 

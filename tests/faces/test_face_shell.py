@@ -56,8 +56,7 @@ def test_ctrl_c_ends_the_running_command_only(server: Serving) -> None:
         screen.expect(PROMPT)
         screen.type("drip\n")
         screen.expect("drop 1")
-        screen.type("\x03")
-        screen.expect(PROMPT)
+        screen.interrupt(PROMPT)
         assert server.ended().outcome == "cancelled"
         screen.type("half a li\x03")
         screen.expect(PROMPT)
@@ -74,8 +73,7 @@ def test_ctrl_c_at_a_question_leaves_without_change(server: Serving) -> None:
         screen.type("pot new\n")
         screen.expect("Enter a name for this pot:")
         screen.expect("[]> ")
-        screen.type("\x03")
-        screen.expect(PROMPT)
+        screen.interrupt(PROMPT)
         assert server.ended().outcome == "cancelled"
 
 
@@ -116,8 +114,7 @@ def test_history_keeps_commands_and_no_passphrases_and_no_answers(server: Servin
         screen.expect(PROMPT)
         screen.type("\x1b[A\x1b[A\x1b[A\x1b[A")
         screen.expect("pass:***")
-        screen.type("\x03")
-        screen.expect(PROMPT)
+        screen.interrupt(PROMPT)
     path = _history(server)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert path.read_text().splitlines() == [
