@@ -80,8 +80,14 @@ def render(hop: Received, now: float) -> bytes:
         words += ["for", f"<{_path(hop.recipient)}>"]
     words += clause
     words[-1] += ";"
-    words.append(format_datetime(datetime.fromtimestamp(int(now), UTC)))
+    words.append(_date(int(now)))
     return (lines + "\r\n".join(_fold(line, words)) + "\r\n").encode("utf-8", "replace")
+
+
+@lru_cache(maxsize=4)
+def _date(now: int) -> str:
+    """RFC 5322 §3.3; many messages share a second."""
+    return format_datetime(datetime.fromtimestamp(now, UTC))
 
 
 @lru_cache(maxsize=256)
