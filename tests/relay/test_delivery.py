@@ -11,6 +11,7 @@ from typing import cast
 import pytest
 
 from lab.hostile import Hostile
+from lab.knot import Knot
 from lab.place import free_port
 from lab.script import Behaviour
 from mxseal.clock import ManualClock
@@ -298,3 +299,16 @@ async def test_a_silent_next_hop_costs_its_time_out_and_no_more(hostile: START, 
         clock.advance(5.0)
         (failed,) = await relay.told.until(DeliveryFailed)
         assert (failed.details, failed.reason) == ("timeout", "connection timed out")
+
+
+async def test_mail_for_a_domain_whose_exchanger_is_this_gateway_does_not_go_in_circles(
+    knot: Callable[..., Knot], tmp_path: Path
+) -> None:
+    names = knot({"lab.test": "@ MX 10 mx\n@ MX 20 backup\nmx A 127.0.0.1\nbackup A 127.0.0.1\n"})
+    controls = {"dns": {"servers": [f"127.0.0.1:{names.port}"]}}
+    async with running(tmp_path / "home", free_port(), controls) as relay:
+        await relay.submit("to@lab.test", sender="")
+        (bounced,) = await relay.told.until(DoubleBounced)
+        assert bounced.status == "5.4.6"
+        assert "this gateway itself" in bounced.lines[0]
+        assert not relay.told.of(DeliveryOpened)

@@ -183,6 +183,8 @@ class Outbound:
         delivery, hostname = document.delivery, document.hostname
         domain = split_address(job.recipients[0].address)[1].lower()
         hosts = await self._hosts(lane.target)
+        if not lane.target.hosts and not isinstance(hosts, DnsFault):
+            hosts = _before_us(hosts, document, domain)
         if isinstance(hosts, DnsFault):
             return Unreachable(hard=hosts.hard, status=hosts.status, text=hosts.text)
         last = Unreachable(text=f"no address found for {lane.target.name}", status="4.4.3")
@@ -450,6 +452,20 @@ class _Opening:
             dcid=self._dcid,
             host=self._way.host.name,
         )
+
+
+def _before_us(hosts: tuple[Host, ...], document: Document, domain: str) -> tuple[Host, ...] | DnsFault:
+    """The exchangers that are preferred to this gateway, where it is one itself (RFC 5321 §5.1): delivering
+    to itself or to those behind it would go in circles."""
+    own = {document.hostname, document.delivery.hostname}
+    own |= {document.listener_hostname(listener) for listener in document.listeners}
+    for index, host in enumerate(hosts):
+        if host.name in own:
+            if index:
+                return hosts[:index]
+            text = f"the best mail exchanger for {domain} is this gateway itself, and no SMTP route leads on"
+            return DnsFault(True, "5.4.6", text)
+    return hosts
 
 
 def _verdict(recipient: Any, why: Unreachable) -> Verdict:
