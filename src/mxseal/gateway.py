@@ -89,10 +89,10 @@ class Gateway:
             self.state.reserve(counter)
         self._live: Live | None = None
         self._resolver = DnsResolver(document.dns, clock)
-        outbound = Outbound(
+        self.outbound = Outbound(
             self.bus, clock, self.state.allocate, lambda: self._resolver, self._delivery_context
         )
-        self.queue = Queue(self.spool, self.bus, clock, self.state.allocate, outbound.work)
+        self.queue = Queue(self.spool, self.bus, clock, self.state.allocate, self.outbound.work)
         self.listeners = Listeners(Intake(self.queue, lambda: self._resolver))
         self.probing = Probe(clock)
         self._revision = 0

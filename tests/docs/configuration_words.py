@@ -261,6 +261,8 @@ WORDS = {
     "Certificate.name": "As listeners and `[delivery]` call it",
     "Dns.servers": "Resolvers to ask; none: those of `/etc/resolv.conf`",
     "Dns.timeout": "Time for an answer",
+    "Dns.allow_local": "Whether mail exchangers may have loopback or link-local addresses: for laboratories "
+    "only",
     "Logs.level": "How much mail_logs tells; the JSON log has everything",
     "Logs.rotate_bytes": "Size at which a log file is closed and a new one begun",
     "Logs.keep_files": "Files that are kept of a log, the current one counts",

@@ -168,7 +168,7 @@ def site(lasting: Starter, authority: Authority, ground: Path, roots: Path) -> S
         recipient_access={"domains": ["postfix.test", "exim.test"]},
         smtp_routes={"postfix.test": [hop(postfix)], "exim.test": [hop(exim)]},
         delivery={"ca_file": str(roots)},
-        dns={"servers": [hop(knot)]},
+        dns={"servers": [hop(knot)], "allow_local": True},
     )
     gateway = lasting(lambda: Gateway(text))
     put_to_use(gateway, "Mx", issue(HOSTNAME), ground)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import errno
 import json
 import os
@@ -9,6 +10,7 @@ import resource
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -17,8 +19,9 @@ from mxseal.config.model import Logs
 from mxseal.events import types as facts
 from mxseal.logs.retained import retained
 from mxseal.sinks.files import KEPT_BYTES, LogFile, Surroundings
-from mxseal.sinks.jsonlog import JsonLog
+from mxseal.sinks.jsonlog import JsonLog, encode
 from mxseal.sinks.maillog import MailLog
+from mxseal.tls.facts import TlsFault
 
 UTC = Logs(time="utc", rotate_bytes=4096)
 
@@ -314,6 +317,22 @@ def test_each_line_of_the_json_log_is_an_event(tmp_path: Path) -> None:
     events = [json.loads(line) for line in retained(log.file.folder)[0].path.read_text().splitlines()]
     assert events[0] == {"event": "ConnectionLost", "at": 1.5, "icid": 7}
     assert events[1]["subject"] is None
+
+
+def test_of_a_faults_certificates_the_json_log_has_the_leaf_unless_it_is_huge() -> None:
+    def told(*certificates: bytes) -> list[str]:
+        fault = TlsFault(kind="local-error", peer_certificates=certificates)
+        event = facts.OutboundTlsFailed(
+            at=1.0, dcid=1, domain="lab.test", host="mx", required=True, reason="handshake", fault=fault
+        )
+        inbound = facts.InboundTlsFailed(at=1.0, icid=1, fault=fault)
+        found = [json.loads(encode(one))["fault"]["peer_certificates"] for one in (event, inbound)]
+        assert found[0] == found[1]
+        return cast("list[str]", found[0])
+
+    assert told(b"leaf", b"x" * 100_000) == [base64.b64encode(b"leaf").decode()]
+    assert told(b"x" * 4097, b"issuer") == []
+    assert told() == []
 
 
 def test_those_who_follow_are_told_when_lines_are_on_disk(tmp_path: Path) -> None:

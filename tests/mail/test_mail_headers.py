@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import encodings
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -113,7 +115,7 @@ def test_subjects_are_decoded_to_one_printable_line(raw: bytes, subject: str | N
 
 
 @pytest.mark.parametrize(
-    "raw", [b"x" * 9000, b"=?utf-8?q?x?= " * 3000, b"=?" * 5000, b"=?utf-8?q?" + b"y" * 9000]
+    "raw", [b"x" * 9000, b"=?utf-8?q?xxxxxxxxxxx?= " * 3000, b"=?" * 5000, b"=?utf-8?q?" + b"y" * 9000]
 )
 def test_a_long_subject_is_cut(raw: bytes) -> None:
     subject = scan(b"Subject: " + raw + b"\r\n\r\n", limit=100_000).subject
@@ -138,3 +140,30 @@ def test_no_encoded_word_raises(charset: str, encoding: str, data: bytes) -> Non
 def test_garbage_never_raises(pieces: list[bytes]) -> None:
     whole = b"".join(pieces)
     assert seen(scan(*pieces)) == seen(scan(whole))
+
+
+def subject_of(text: str) -> str | None:
+    return scan(f"Subject: {text}\r\n\r\n".encode()).subject
+
+
+def test_python_is_never_asked_for_a_character_set_that_a_stranger_made_up() -> None:
+    known = len(encodings._cache)
+    for number in range(20):
+        assert subject_of(f"=?made-up-{number}?q?gr=FCn?=") == "grün"
+        assert subject_of(f"=?{'utf-8' * 20}{number}?q?gr=FCn?=") == "grün"
+        assert subject_of(f"=?utf{'-.' * number}-8?q?gr=FCn?=") is not None
+    assert len(encodings._cache) <= known + 2
+
+
+@pytest.mark.parametrize(
+    ("charset", "octets"),
+    [("ISO-8859-2", "=F3"), ("Windows-1250", "=F3"), ("cp437", "=A2"), ("utf8", "=C3=B3")],
+)
+def test_character_sets_are_known_by_their_usual_names(charset: str, octets: str) -> None:
+    assert subject_of(f"=?{charset}?Q?krak{octets}w?=") == "kraków"
+    assert subject_of("=?koi8-u?q?=C9?=") == "и"
+
+
+def test_a_subject_has_at_most_fifty_encoded_words() -> None:
+    assert subject_of("=?utf-8?q?a?= " * 50) == "a" * 50
+    assert subject_of("=?utf-8?b?YQ==?= " * 200) == "a" * 50

@@ -30,6 +30,7 @@ from mxseal.events.types import (
     RecipientsDeleted,
     RecipientsDelivered,
 )
+from mxseal.relay.orders import Selection, delete, deliver_now
 from tests.relay.harness import CONTENT, route, running
 
 START = Callable[..., Hostile]
@@ -270,11 +271,11 @@ async def test_waiting_recipients_can_be_tried_now_or_deleted(hostile: START, tm
         await relay.told.until(RecipientDelayed, 2)
         await relay.told.until(DeliveryClosed)  # a connection keeps the behaviour that it began with
         hop.behaviour = Behaviour()
-        assert await relay.gateway.queue.deliver_now(None, "example.com") == 1
+        assert await deliver_now(relay.gateway.queue, Selection(which="example.com")) == 1
         delivered = await relay.told.until(RecipientsDelivered)
         assert delivered[0].rids == (0,)
         await relay.quiet()
-        assert await relay.gateway.queue.delete([first]) == 1
+        assert await delete(relay.gateway.queue, Selection(mids=(first,))) == 1
         assert relay.told.of(RecipientsDeleted)[0].rids == (1,)
         assert relay.gateway.spool.count() == (0, 0)
 
@@ -305,7 +306,7 @@ async def test_mail_for_a_domain_whose_exchanger_is_this_gateway_does_not_go_in_
     knot: Callable[..., Knot], tmp_path: Path
 ) -> None:
     names = knot({"lab.test": "@ MX 10 mx\n@ MX 20 backup\nmx A 127.0.0.1\nbackup A 127.0.0.1\n"})
-    controls = {"dns": {"servers": [f"127.0.0.1:{names.port}"]}}
+    controls = {"dns": {"servers": [f"127.0.0.1:{names.port}"], "allow_local": True}}
     async with running(tmp_path / "home", free_port(), controls) as relay:
         await relay.submit("to@lab.test", sender="")
         (bounced,) = await relay.told.until(DoubleBounced)

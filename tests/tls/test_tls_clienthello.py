@@ -153,6 +153,21 @@ def test_printable_text_is_one_line_of_ascii(raw: bytes) -> None:
     assert not set(printable(raw)) & set("\r\n\x1b\0")
 
 
+def test_of_lists_without_end_a_hundred_entries_are_kept() -> None:
+    numbers = b"".join((0x2000 + number).to_bytes(2, "big") for number in range(612))
+    name = b"\x00" + _vector(b"a" * 3000)
+    extensions = _extension(10, _vector(numbers)) + _extension(13, _vector(numbers))
+    offer = parse(_hello(numbers, extensions + _extension(0, _vector(name))))
+    assert offer is not None
+    for names in (offer.ciphers, offer.groups, offer.signature_algorithms):
+        assert len(names) == 101
+        assert (names[0], names[99], names[100]) == ("0x2000", "0x2063", "… 512 more")
+    assert offer.server_name == "a" * 255
+    whole = parse(_hello(numbers[:200], None))
+    assert whole is not None
+    assert len(whole.ciphers) == 100
+
+
 def _vector(data: bytes) -> bytes:
     return len(data).to_bytes(2, "big") + data
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Annotated, Literal
 
 from mxseal.commands.configuration import moment
@@ -13,12 +13,14 @@ from mxseal.commands.parameters import Argument, Option
 from mxseal.commands.registry import command
 from mxseal.commands.results import Column, Done, Field, Parts, Record, Result, Table
 from mxseal.config.model import domain_name
-from mxseal.relay.queue import Lane
+from mxseal.relay.orders import Selection, delete, deliver_now
+from mxseal.relay.queue import Lane, Queue
 from mxseal.relay.resolver import DnsFault
 from mxseal.smtp.grammar import split_address
-from mxseal.storage.ports import Queued
+from mxseal.storage.ports import Queued, StorageRefused
 
 _PAGE = 500
+Order = Callable[[Queue, Selection], Awaitable[int]]
 Where = Annotated[
     list[str],
     Argument("MIDs, recipients, or domains; 'all' for everything", metavar="MID|ADDRESS|DOMAIN|all…"),
@@ -183,42 +185,38 @@ async def _hops(ctx: Context, domain: str) -> Table:
     )
 
 
-def _selection(where: list[str]) -> tuple[list[int], list[str]]:
-    """MIDs, and addresses or domains; both empty for 'all'. Raises CommandFailed when nothing is named."""
+def _selections(where: list[str]) -> list[Selection]:
+    """What the words mean. Raises CommandFailed when nothing is named."""
     if not where:
         raise CommandFailed("Name MIDs, recipients or domains, or write 'all'.", 2)
     if [word.lower() for word in where] == ["all"]:
-        return [], []
-    mids = [int(word) for word in where if word.isdecimal()]
-    return mids, [word for word in where if not word.isdecimal()]
+        return [Selection()]
+    mids = tuple(int(word) for word in where if word.isdecimal())
+    named = [Selection(which=word) for word in where if not word.isdecimal()]
+    return [Selection(mids=mids), *named] if mids else named
+
+
+async def _carry_out(ctx: Context, where: list[str], order: Order) -> tuple[str, int]:
+    """('3 recipients', 3) after the order."""
+    try:
+        count = sum([await order(ctx.services.queue, each) for each in _selections(where)])
+    except StorageRefused as refused:
+        raise CommandFailed(f"The queue could not be changed as a whole: {refused}.") from None
+    return ("1 recipient" if count == 1 else f"{count} recipients"), count
 
 
 @command("delivernow", role="operator", summary="Try waiting recipients at once")
 async def delivernow(ctx: Context, where: Where) -> Result:
     """The time until the next regular attempt is cut short; limits of time and attempts stay."""
-    mids, texts = _selection(where)
-    queue = ctx.services.queue
-    count = 0
-    if mids or not texts:
-        count += await queue.deliver_now(mids or None)
-    for text in texts:
-        count += await queue.deliver_now(None, text)
-    tried = "1 recipient is" if count == 1 else f"{count} recipients are"
-    return Done(f"{tried} tried now.", {"recipients": count})
+    told, count = await _carry_out(ctx, where, deliver_now)
+    return Done(f"{told} {'is' if count == 1 else 'are'} tried now.", {"recipients": count})
 
 
 @command("deleterecipients", role="operator", summary="Take recipients off the queue, without a bounce")
 async def deleterecipients(ctx: Context, where: Where) -> Result:
     """What is being delivered at this moment is left alone. Nobody is told: the messages are gone."""
-    mids, texts = _selection(where)
-    queue = ctx.services.queue
-    count = 0
-    if mids or not texts:
-        count += await queue.delete(mids or None)
-    for text in texts:
-        count += await queue.delete(None, text)
-    deleted = "1 recipient was" if count == 1 else f"{count} recipients were"
-    return Done(f"{deleted} deleted.", {"recipients": count})
+    told, count = await _carry_out(ctx, where, delete)
+    return Done(f"{told} {'was' if count == 1 else 'were'} deleted.", {"recipients": count})
 
 
 @command("suspenddel", role="operator", summary="Stop delivering; mail is still received")

@@ -251,6 +251,8 @@ class Dns(Table):
 
     servers: tuple[HostPort, ...] = ()
     timeout: Seconds = 5.0
+    allow_local: bool = False
+    """Whether mail exchangers may have loopback or link-local addresses."""
 
 
 class Logs(Table):

@@ -1,6 +1,7 @@
 """The caller's side of the local face: sends a command's words, shows what comes, answers from its terminal.
 
-Imports little, as it is what starts with every command that is typed.
+Imports little, as it is what starts with every command that is typed. Trusts little too: root may call into
+the home of somebody else, so what is read, written and shown is what root has typed, not what a socket wants.
 """
 
 from __future__ import annotations
@@ -9,23 +10,34 @@ import base64
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
+import struct
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, TextIO
 
 FAILED, UNAVAILABLE, CANCELLED, BROKEN_PIPE = 1, 69, 130, 141
 """Exit statuses: 69 as in sysexits(3), 130 and 141 as a shell gives them for SIGINT and SIGPIPE."""
 _LONGEST_NAME = 100
 """Bytes that surely fit into sun_path."""
+_UNSAFE = re.compile(
+    r"(\x1b\[[0-9;]{0,20}m)|[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+"""What can steer a terminal or turn its text around; a colour, which the gateway may use, is the group."""
+_BEGUN = re.compile(r"\x1b(?:\[[0-9;]{0,20})?\Z")
 Message = dict[str, Any]
 
 
 class NotRunning(Exception):
-    """No gateway listens in this home; the text says so and what to do."""
+    """No gateway that can be talked to listens in this home; the text says so and what to do."""
+
+
+class NotTyped(Exception):
+    """The gateway wants what nobody gave it; the text says what."""
 
 
 class Ended:
@@ -63,7 +75,18 @@ def connect(home: Path) -> socket.socket:
     except OSError as error:
         connection.close()
         raise NotRunning(_sentence(home, error)) from None
+    # Whoever can write into a home can put a socket there, and root would tell it passphrases.
+    if os.geteuid() == 0 and _peer_uid(connection) not in (0, home.stat().st_uid):
+        who = f"user {_peer_uid(connection)}, who is neither root nor its owner"
+        connection.close()
+        raise NotRunning(f"What listens in {home} is of {who}: not the gateway. Find out who put it there.")
     return connection
+
+
+def _peer_uid(connection: socket.socket) -> int:
+    size = struct.calcsize("3i")
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
+    return int(struct.unpack("3i", credentials)[1])
 
 
 def _sentence(home: Path, error: OSError) -> str:
@@ -146,12 +169,69 @@ def _columns() -> int:
     return 80
 
 
+class Typed:
+    """What a person gave the gateway leave to ask for: the words of the command, and answers to questions."""
+
+    def __init__(self, words: list[str]) -> None:
+        self._given: set[str] = set()
+        for word in words:
+            self.add(word)
+
+    def add(self, text: str) -> None:
+        """`--key=value` gives leave for the value too."""
+        self._given |= {text, text.partition("=")[2]} - {""}
+
+    def answered(self, answer: str) -> None:
+        """An answer may be a list, or the words that a menu lacked."""
+        for text in (answer, *answer.split(), *answer.replace(",", " ").split()):
+            self.add(text)
+
+    def file(self, path: str) -> str:
+        """`path`, when it was typed, also as the source of a passphrase. Raises NotTyped."""
+        sources = {"-", "stdin"} if path == "-" else {path, f"file:{path}"}
+        if self._given.isdisjoint(sources):
+            raise NotTyped(f"the gateway asked for the file {path!r}, which was not named")
+        return path
+
+    def variable(self, name: str) -> str:
+        """Raises NotTyped."""
+        if f"env:{name}" not in self._given:
+            raise NotTyped(f"the gateway asked for the environment's variable {name!r}, which was not named")
+        return name
+
+
+def visible(text: str) -> str:
+    """Control characters but tabs, line ends and colours become \\xNN."""
+    return _UNSAFE.sub(lambda found: found[1] or ascii(found[0])[1:-1], text)
+
+
+class Screen:
+    """One of the caller's outputs; on a terminal nothing steers it."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._guarded = stream.isatty()
+        self._begun = ""
+        """A colour that the end of a piece has cut."""
+
+    def show(self, text: str) -> None:
+        if self._guarded:
+            text = self._begun + text
+            begun = _BEGUN.search(text)
+            self._begun = begun[0] if begun else ""
+            text = visible(text.removesuffix(self._begun))
+        self._stream.write(text)
+        self._stream.flush()
+
+
 class Call:
     """One command: from its request to its exit status. Ctrl-C cancels it; a second one does not wait."""
 
     def __init__(self, home: Path, request: Message) -> None:
         self._line = Line(connect(home))
         self._request = request
+        self._typed = Typed(request["words"])
+        self._out, self._err = Screen(sys.stdout), Screen(sys.stderr)
         self._prompting = False
         self._interrupted = False
 
@@ -180,11 +260,9 @@ class Call:
             if "exit" in message:
                 return Ended(int(message["exit"]), message.get("line"))
             if "out" in message:
-                sys.stdout.write(message["out"])
-                sys.stdout.flush()
+                self._out.show(message["out"])
             elif "err" in message:
-                sys.stderr.write(message["err"])
-                sys.stderr.flush()
+                self._err.show(message["err"])
             else:
                 self._answer(message)
         if self._interrupted:
@@ -201,19 +279,26 @@ class Call:
             reply = {"cancel": True}
         except OSError as error:
             reply = {"error": f"{error.filename or 'the file'}: {error.strerror or error}"}
+        except NotTyped as refusal:
+            reply = {"error": str(refusal)}
         self._line.send(reply)
 
     def _reply(self, message: Message) -> Message:
         if "read" in message:
-            return _read(message["read"]["path"], int(message["read"]["limit"]))
+            return _read(self._typed.file(message["read"]["path"]), int(message["read"]["limit"]))
         if "write" in message:
-            return _write(message["write"])
+            return _write(self._typed.file(message["write"]["path"]), message["write"])
         if "environment" in message:
-            return _environment(message["environment"])
+            return _environment(self._typed.variable(message["environment"]))
+        if not self._request["interactive"]:
+            # standard input may be a key on its way to somewhere else
+            return {"error": "the gateway asked a question, and nobody is at a terminal"}
         self._prompting = True
         try:
             if "ask" in message:
-                return {"answer": _ask(message["ask"])}
+                answer = _ask(message["ask"])
+                self._typed.answered(answer)
+                return {"answer": answer}
             if "secret" in message:
                 return {"answer": _secret(message["secret"])}
             if "paste" in message:
@@ -234,10 +319,10 @@ def _read(path: str, limit: int) -> Message:
     return {"content": base64.b64encode(content).decode()}
 
 
-def _write(wish: Message) -> Message:
+def _write(typed: str, wish: Message) -> Message:
     # O_EXCL: no file is overwritten, and no link is followed, whatever the gateway asks
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-    path = Path(wish["path"]).expanduser()
+    path = Path(typed).expanduser()
     try:
         number = os.open(path, flags, 0o600 if wish["private"] else 0o644)
     except FileExistsError:
@@ -255,22 +340,22 @@ def _environment(name: str) -> Message:
 
 
 def _ask(question: Message) -> str:
-    sys.stdout.write(f"{question['question'].rstrip()}\n")
-    return input(f"[{question['default']}]> ")
+    sys.stdout.write(f"{visible(question['question'].rstrip())}\n")
+    return input(f"[{visible(question['default'])}]> ")
 
 
 def _secret(question: Message) -> str:
     import getpass  # noqa: PLC0415 - keeps the start quick
 
     while True:
-        first = getpass.getpass(f"{question['question'].rstrip()} ")
+        first = getpass.getpass(f"{visible(question['question'].rstrip())} ")
         if not question["repeat"] or getpass.getpass("Once more: ") == first:
             return first
         sys.stdout.write("The two are not the same. Try again.\n")
 
 
 def _paste(question: Message) -> str:
-    sys.stdout.write(f"{question['question'].rstrip()} (end with a line that has only '.')\n")
+    sys.stdout.write(f"{visible(question['question'].rstrip())} (end with a line that has only '.')\n")
     lines = []
     while (line := input()) != ".":
         lines.append(line)

@@ -14,6 +14,11 @@ import msgspec
 WHOLE_MESSAGE_BYTES = 10 * 1024
 """Reference §3.6: the message is returned whole below 10 kB, else its headers."""
 _LINE = 900
+_TEXT = 300
+_TOLD = 100
+"""Recipients that are listed for people; with more, programs are told less about each too."""
+_SHORT_TEXT = 80
+_CONTROLS = dict.fromkeys((*range(32), 127), " ")
 
 
 class FailedRecipient(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,13 +70,13 @@ def render(report: Report, original: bytes, *, whole: bool) -> bytes:
     status_type = "message/global-delivery-status" if smtputf8 else "message/delivery-status"
     body = original if whole else original.partition(b"\r\n\r\n")[0] + b"\r\n"
     parts = (
-        ("text/plain; charset=utf-8", _explanation(report).encode()),
-        (status_type, _status(report).encode()),
+        ("text/plain; charset=utf-8", _explanation(report).encode(errors="replace")),
+        (status_type, _status(report).encode(errors="replace")),
         ("message/rfc822" if whole else "text/rfc822-headers", body),
     )
     pieces = ["\r\n".join(head).encode(), b"\r\n"]
     for content_type, content in parts:
-        encoding = "8bit" if any(byte > 127 for byte in content) else "7bit"
+        encoding = "7bit" if content.isascii() else "8bit"
         pieces.append(
             f"\r\n--{report.boundary}\r\nContent-Type: {content_type}\r\n"
             f"Content-Transfer-Encoding: {encoding}\r\n\r\n".encode()
@@ -81,9 +86,9 @@ def render(report: Report, original: bytes, *, whole: bool) -> bytes:
     return b"".join(pieces)
 
 
-def _line(text: str) -> str:
+def _line(text: str, limit: int = _LINE) -> str:
     """One line: what strangers wrote must not add fields."""
-    return "".join(" " if ord(c) < 32 or ord(c) == 127 else c for c in text)[:_LINE]
+    return text[:limit].translate(_CONTROLS)
 
 
 def _explanation(report: Report) -> str:
@@ -99,12 +104,14 @@ def _explanation(report: Report) -> str:
             "Your message could not be delivered yet to the recipients below.",
             f"You need not send it again: it will be tried until {until}.",
         ]
-    told = [f"<{_line(r.address)}>\r\n    {_reply(r)}" for r in report.recipients]
+    told = [f"<{_line(r.address)}>\r\n    {_reply(r)}" for r in report.recipients[:_TOLD]]
+    if len(report.recipients) > _TOLD:
+        told.append(f"and {len(report.recipients) - _TOLD} more, which the next part of this message lists.")
     return "\r\n".join([f"This is the mail system at {report.hostname}.", "", *lines, "", *told, ""])
 
 
 def _reply(recipient: FailedRecipient) -> str:
-    said = _line(recipient.text)
+    said = _line(recipient.text, _TEXT)
     if recipient.code == "000":
         return f"{recipient.status} {said}"
     host = recipient.remote_host or "the next mail server"
@@ -114,6 +121,10 @@ def _reply(recipient: FailedRecipient) -> str:
 def _status(report: Report) -> str:
     date = email.utils.formatdate
     lines = [f"Reporting-MTA: dns; {report.hostname}", f"Arrival-Date: {date(report.arrived)}"]
+    times = [f"Last-Attempt-Date: {date(report.now)}"]
+    if report.kind == "delay" and report.retry_until is not None:
+        times.append(f"Will-Retry-Until: {date(report.retry_until)}")
+    limit = _TEXT if len(report.recipients) <= _TOLD else _SHORT_TEXT
     for r in report.recipients:
         kind = "rfc822" if r.address.isascii() else "utf-8"  # RFC 6533 §3
         lines += [
@@ -124,8 +135,7 @@ def _status(report: Report) -> str:
         ]
         if r.remote_host:
             lines.append(f"Remote-MTA: dns; {_line(r.remote_host)}")
-        said = f"smtp; {r.code} {_line(r.text)}" if r.code != "000" else f"x-mxseal; {_line(r.text)}"
-        lines += [f"Diagnostic-Code: {said}", f"Last-Attempt-Date: {date(report.now)}"]
-        if report.kind == "delay" and report.retry_until is not None:
-            lines.append(f"Will-Retry-Until: {date(report.retry_until)}")
+        said = _line(r.text, limit)
+        said = f"smtp; {r.code} {said}" if r.code != "000" else f"x-mxseal; {said}"
+        lines += [f"Diagnostic-Code: {said}", *times]
     return "\r\n".join(lines) + "\r\n"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import codecs
+import encodings
 import re
 from email.errors import HeaderParseError
 from email.header import decode_header
+from encodings.aliases import aliases
 
 TEXT_LIMIT = 500
 """Characters of a subject or Message-ID that are kept."""
@@ -17,6 +19,12 @@ _FIELD = re.compile(rb"\r\n(received|subject|message-id|date)[ \t]*:")
 _FOLDED = re.compile(rb"[^\r\n]*+(?:\r\n[ \t][^\r\n]*+)*+")
 
 
+_ENCODED_WORD = re.compile(r"=\?[^?]*\?[bBqQ]\?")
+_WORD_LIMIT = 50
+_CHARSET_LIMIT = 40
+_NO_ALIAS = {"koi8_u", "koi8_t", "utf_8_sig", "cp720", "cp737", "cp856", "cp874", "cp875", "cp1006"}
+_CHARSETS = {*aliases, *aliases.values(), *_NO_ALIAS}
+"""Python's names in the form of encodings.normalize_encoding."""
 _NO_CHARSETS = {"unicode-escape", "raw-unicode-escape", "idna", "punycode"}
 """Python's names for what it can decode and no message may ask for."""
 _BLANK = b"\r\n\r\n"
@@ -122,10 +130,16 @@ def _subject(raw: bytes) -> str:
     if "=?" not in text:
         return _tidy(text)
     try:
-        words = decode_header(text.strip())
+        words = decode_header(_few_words(text.strip()))
     except HeaderParseError:
         return _tidy(text)
     return _tidy("".join(_word(word, charset) for word, charset in words))
+
+
+def _few_words(text: str) -> str:
+    """Without the encoded words behind the fiftieth: each costs a search for its character set."""
+    starts = [found.start() for found in _ENCODED_WORD.finditer(text)]
+    return text[: starts[_WORD_LIMIT]] if len(starts) > _WORD_LIMIT else text
 
 
 def _word(word: bytes | str, charset: str | None) -> str:
@@ -135,8 +149,17 @@ def _word(word: bytes | str, charset: str | None) -> str:
         # Plain text between encoded words comes this way.
         return word.decode("raw-unicode-escape", "replace")
     try:
-        codec = codecs.lookup(charset).name
+        codec = codecs.lookup(_known(charset)).name
         return word.decode("latin-1" if codec in _NO_CHARSETS else codec, "replace")
     except (LookupError, UnicodeError, ValueError):
         # A character set that Python does not know, or that is no character set.
         return word.decode("latin-1")
+
+
+def _known(charset: str) -> str:
+    """The one name that stands for all its spellings. Python keeps for ever each name that it was asked for,
+    so a stranger's are not asked for. Raises LookupError."""
+    name = encodings.normalize_encoding(charset[: _CHARSET_LIMIT + 1]).lower()
+    if len(charset) > _CHARSET_LIMIT or name not in _CHARSETS:
+        raise LookupError(charset)
+    return name

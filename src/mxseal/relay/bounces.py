@@ -11,7 +11,7 @@ import msgspec
 from mxseal.events.types import DoubleBounced, DsnGenerated, MessageQueued
 from mxseal.mail.dsn import WHOLE_MESSAGE_BYTES, FailedRecipient, Report, render
 from mxseal.mail.status import words
-from mxseal.storage.ports import Envelope, Queued, Recipient
+from mxseal.storage.ports import Envelope, Queued, Recipient, StorageRefused
 
 if TYPE_CHECKING:
     from mxseal.relay.queue import Queue
@@ -137,12 +137,15 @@ async def _original(queue: Queue, about: Envelope) -> tuple[bytes, bool]:
     """(the message, True) when it is small, else (its start with the headers, False)."""
     pieces: list[bytes] = []
     size = 0
-    async for piece in queue.spool.content(about.mid):
-        pieces.append(piece)
-        size += len(piece)
-        if size > 2 * WHOLE_MESSAGE_BYTES and b"\r\n\r\n" in b"".join(pieces):
-            break
-        if size > 1 << 20:  # headers are bounded far below this on the way in
-            break
+    try:
+        async for piece in queue.spool.content(about.mid):
+            pieces.append(piece)
+            size += len(piece)
+            if size > 2 * WHOLE_MESSAGE_BYTES and b"\r\n\r\n" in b"".join(pieces):
+                break
+            if size > 1 << 20:  # headers are bounded far below this on the way in
+                break
+    except StorageRefused:
+        return b"", False  # unreadable: that it was not delivered must be told all the same
     start = b"".join(pieces)
     return start, size == about.size and size <= WHOLE_MESSAGE_BYTES

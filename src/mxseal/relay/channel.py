@@ -10,13 +10,16 @@ from typing import Any, cast
 
 from OpenSSL import SSL
 
-from mxseal.clock import Clock
+from mxseal.clock import Clock, Timer
 from mxseal.smtp.wire import ProtocolFault, Reply, ReplyParser
 from mxseal.tls.engine import Engine
 from mxseal.tls.facts import TlsFacts, TlsFault
 from mxseal.tls.reasons import socket_reason
 
 _HIGH_WATER = 256 * 1024
+_UNASKED = 256 * 1024
+"""Bytes of replies that may wait: nobody who is asked one thing after the other sends more."""
+_LINGER_SECONDS = 10.0
 
 
 class Broken(Exception):
@@ -48,7 +51,10 @@ class Channel(asyncio.Protocol):
         self._writable: asyncio.Future[None] | None = None
         self._broken: Broken | None = None
         self._handshaking = False
+        self._lingering: Timer | None = None
         self.local_ip = ""
+        self.until: float | None = None
+        """On the monotonic clock: when all patience ends, whatever the single limits are."""
 
     # --- the transport's side -----------------------------------------------------------------------------
 
@@ -71,16 +77,18 @@ class Channel(asyncio.Protocol):
                 self._wake()
                 return
         if data:
-            try:
-                self._parser.receive(data)
-            except ProtocolFault as fault:
-                self._break(Broken(str(fault), "protocol error"))
+            self._parser.receive(data)
+            if self._parser.buffered > _UNASKED:
+                self._break(Broken("the server sends what nobody asked for", "protocol error"))
+                self.abort()
         self._wake()
 
     def eof_received(self) -> bool:
         return False
 
     def connection_lost(self, error: Exception | None) -> None:
+        if self._lingering is not None:
+            self._lingering.cancel()
         engine = self._engine
         if engine is not None and engine.fault is None:
             if isinstance(error, OSError):
@@ -160,7 +168,13 @@ class Channel(asyncio.Protocol):
             writable.set_result(None)
 
     async def reply(self, limit: float) -> Reply:
-        """The next reply, within `limit` seconds of silence. Broken when there will be none."""
+        """The next reply, within `limit` seconds. Broken when there will be none.
+
+        The whole reply, not the silence in it: one byte now and then must not hold a delivery for days.
+        """
+        until = self._clock.monotonic() + limit
+        if self.until is not None:
+            until = min(until, self.until)
         while True:
             try:
                 reply = self._parser.next()
@@ -171,7 +185,7 @@ class Channel(asyncio.Protocol):
                 return reply
             if self._broken is not None:
                 raise self._broken
-            await self._wait(limit)
+            await self._wait(max(0.0, until - self._clock.monotonic()))
 
     def waiting_reply(self) -> Reply | None:
         """A reply that came without being asked for, such as 421 before a close."""
@@ -204,7 +218,8 @@ class Channel(asyncio.Protocol):
             return engine.fault
         if engine.established:
             return engine.facts()
-        engine.broken("timeout")
+        late = self._broken is None or self._broken.reason == "connection timed out"
+        engine.broken("timeout" if late else "peer-gone")
         assert engine.fault is not None
         return engine.fault
 
@@ -219,11 +234,18 @@ class Channel(asyncio.Protocol):
     def close(self) -> None:
         if self._transport is None or self._transport.is_closing():
             return
-        if self._engine is not None and self._broken is None:
+        if self._broken is not None:
+            self._transport.abort()
+            return
+        if self._engine is not None and self._engine.established:
             self._engine.close()
             self._write(self._engine.output())
         self._transport.close()
+        # A peer that takes nothing more would keep the socket, and what is to be sent, for ever.
+        self._lingering = self._clock.call_later(_LINGER_SECONDS, self._transport.abort)
 
     def abort(self) -> None:
+        """Hang up at once, without a word."""
+        self._break(Broken("[Errno 0] Error", "network error"))
         if self._transport is not None:
             self._transport.abort()

@@ -17,7 +17,7 @@ from mxseal.relay.channel import Broken, Channel
 from mxseal.relay.queue import Job
 from mxseal.smtp.client import RSET, Capabilities, Outcome, Transaction
 from mxseal.smtp.wire import Reply
-from mxseal.storage.ports import Spool
+from mxseal.storage.ports import Spool, StorageRefused
 
 if TYPE_CHECKING:
     from mxseal.relay.outbound import Way
@@ -42,6 +42,8 @@ class Session:
         self.finished = False
         """The peer is done with this connection: it takes no further message."""
         self._transaction: Transaction | None = None
+        self.closed = False
+        """Whether it was given up: that is counted once."""
 
     def over(self, channel: Channel, capabilities: Capabilities, context: SSL.Context | None) -> Session:
         """The same session on its channel; `context` is None in clear text."""
@@ -128,6 +130,14 @@ class Session:
             host=self.way.host.name,
             dcid=self.dcid,
         )
+
+    def after_trouble(self, job: Job, refusal: StorageRefused) -> list[Verdict]:
+        """Our own disk could not give the content: for the recipients it is one more attempt."""
+        text = f"this gateway could not read the message: {refusal}"
+        return [
+            Verdict(recipient=each, kind="deferred", status="4.3.0", text=text, lines=(text,), dcid=self.dcid)
+            for each in job.recipients
+        ]
 
     def after_break(self, job: Job, broken: Broken) -> list[Verdict]:
         """What a broken connection means for the recipients: those that were answered keep their outcome."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from itertools import count
 from typing import Any, cast
 
 from mxseal.config.model import Listener
@@ -54,8 +55,7 @@ from mxseal.tls.facts import TlsFacts
 _READ_AHEAD = 64 * 1024
 """Bytes that a client may pipeline while its last message is being written to disk. Pausing at once would
 cost two system calls for each message."""
-_FREE = (Content, EndOfMessage, ChunkDone)
-"""Requests that don't count as commands: their number is bounded by the message's size."""
+_FLUSH_EVERY = 64
 
 
 class Inbound(asyncio.Protocol):
@@ -110,6 +110,13 @@ class Inbound(asyncio.Protocol):
             str(peer[0]),
             str((transport.get_extra_info("sockname") or [""])[0]),
         )
+        if not self._intake.bus.ready():
+            # A log that can't be written takes no further story: refused without one.
+            if not self._listener.implicit_tls:
+                transport.write(replies.TEMPORARY_TROUBLE.encode())
+            self._over = True
+            transport.close()
+            return
         try:
             self.icid = self._intake.allocate("icid")
         except StorageRefused:  # no number, nothing to tell its story by: the client comes again later
@@ -118,8 +125,6 @@ class Inbound(asyncio.Protocol):
             return
         self._began_at = self._heard_at = self._intake.clock.monotonic()
         refusal = self._gate.enter(self.address, self._limits)
-        if refusal is None and not self._intake.bus.ready():
-            refusal = replies.TEMPORARY_TROUBLE
         self._gate.connections.add(self)
         self._arm(self._limits.idle_time)
         if refusal is not None:
@@ -315,11 +320,15 @@ class Inbound(asyncio.Protocol):
         """Take requests until the client has to send more, or an answer has to wait."""
         core = self._core
         assert core is not None
-        while not (self._waiting or self._stalled or self._closing):
+        for turn in count(1):
+            if self._waiting or self._stalled or self._closing:
+                break
             request = core.next()
             if request is None:
                 break
-            if not isinstance(request, _FREE) and self._exhausted(core, request):
+            if turn % _FLUSH_EVERY == 0:
+                self._flush()  # a client that pipelines much and reads nothing is noticed while it does
+            if not _is_content(request) and self._exhausted(core, request):
                 break
             _HANDLERS[type(request)](self, core, request)
         if self._gate.leaving and self._at_rest() and not core.closed:
@@ -360,6 +369,8 @@ class Inbound(asyncio.Protocol):
         if not data:
             return
         if self._engine is not None:
+            if not self._engine.established:
+                return  # between STARTTLS and the end of the handshake there is nothing to say it with
             self._engine.write(data)
             data = self._engine.output()
         self._transport.write(data)
@@ -528,6 +539,13 @@ class Inbound(asyncio.Protocol):
             if self._handshake_until is not None:
                 ends.append(self._handshake_until)
             self._arm(min(ends) - now)
+
+
+def _is_content(request: Request) -> bool:
+    """Requests that don't count as commands: their number is bounded by the message's size."""
+    return isinstance(request, Content | EndOfMessage) or (
+        isinstance(request, ChunkDone) and request.size > 0
+    )
 
 
 def _simple(reply: Reply) -> Callable[[Inbound, Server, Any], None]:

@@ -38,6 +38,8 @@ from mxseal.tls.facts import TlsFault
 from mxseal.tls.policy import Event, after_failure, condition, plan
 
 _HOSTS_TRIED = 10
+_OUTAGE_SECONDS = 5.0
+"""For so long a target whose hosts do not answer is not asked again, however much mail for it comes in."""
 _REMEMBERED = 2000
 _CLASSIC_SECONDS = 86_400.0
 _QUIT_SECONDS = 2.0
@@ -101,6 +103,8 @@ class Outbound:
                     await self._close(lane, session)
                     session = None
                 session = await self._deliver(queue, lane, job, session)
+                if session is None and lane.connected and lane.workers > lane.allowed:
+                    return  # the peer takes no more connections: those that stand deliver what waits
         finally:
             if session is not None:
                 await self._close(lane, session)
@@ -109,6 +113,9 @@ class Outbound:
         """Deliver one job, over the session or a new one. Gives the session that stands afterwards."""
         reused = session is not None
         if session is None:
+            if lane.outage_until > self._clock.monotonic():
+                self._give_up(queue, lane, job, lane.outage)
+                return None
             try:
                 opened = await self._open(queue.document, lane, job)
             except StorageRefused:  # our own disk has no room for a number: that is no attempt
@@ -118,6 +125,9 @@ class Outbound:
                 queue.put_back(job)
                 raise
             if isinstance(opened, Unreachable):
+                if not lane.connected:
+                    lane.outage = opened
+                    lane.outage_until = self._clock.monotonic() + _OUTAGE_SECONDS
                 self._give_up(queue, lane, job, opened)
                 return None
             session = opened
@@ -130,7 +140,12 @@ class Outbound:
                 return await self._deliver(queue, lane, job, None)
             self._publish_failure(session.way, session.dcid, session.channel.local_ip, broken)
             verdicts = session.after_break(job, broken)
+        except StorageRefused as refusal:
+            session.channel.abort()  # in the middle of the content: no QUIT, and nothing that looks complete
+            verdicts = session.after_trouble(job, refusal)
         except BaseException:
+            session.channel.abort()
+            await self._close(lane, session)
             queue.put_back(job)
             raise
         if any(v.kind == "delivered" for v in verdicts):
@@ -158,6 +173,9 @@ class Outbound:
             job = following
 
     async def _close(self, lane: Lane, session: Session) -> None:
+        if session.closed:
+            return
+        session.closed = True
         lane.connected -= 1
         channel = session.channel
         if channel.alive:
@@ -276,8 +294,11 @@ class _Opening:
                 port=way.host.port,
             )
         )
+        # Each answer has its time, and so has the opening as a whole.
+        channel.until = self._clock.monotonic() + self._delivery.connect_time + self._delivery.command_time
         try:
             result = await self._converse(modern)
+            channel.until = None
         except Broken as broken:
             result = self._failed(broken)
         except BaseException:

@@ -1,8 +1,8 @@
 """The queue in motion: what is due, gathered by target, handed to workers, and settled.
 
-The spool holds everything; in memory are the messages at work, at most `_AT_WORK`. A message is at work until
-the outcome of its recipients is durable: a disk that refuses the outcome keeps it here, so that what was
-delivered is not delivered again while the gateway runs.
+The spool holds everything; in memory are the messages at work, within bounds (`atwork`). A message is at work
+until the outcome of its recipients is durable: a disk that refuses the outcome keeps it here, so that what
+was delivered is not delivered again while the gateway runs.
 """
 
 from __future__ import annotations
@@ -10,29 +10,30 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
-from typing import cast
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, cast
 
 import msgspec
 
 from mxseal.clock import Clock, Timer
 from mxseal.config.model import Document, domain_name
 from mxseal.events.bus import Bus
-from mxseal.events.types import MessageFinished, RecipientBounced, RecipientDelayed, RecipientsDeleted
+from mxseal.events.types import MessageFinished, RecipientBounced, RecipientDelayed
 from mxseal.mail.status import words
+from mxseal.relay.atwork import BODY_BYTES, MESSAGES, RECIPIENTS, AtWork
 from mxseal.relay.bounces import Notice, Verdict, bounce, store, warning
 from mxseal.relay.routing import Routing, Target, retry_delay
 from mxseal.smtp.grammar import split_address
-from mxseal.storage.ports import Outcome, Queued, Recipient, Spool, StorageRefused
+from mxseal.storage.ports import INLINE_BYTES, Outcome, Queued, Recipient, Spool, StorageRefused
 
-_AT_WORK = 5000
-_REFILL_BELOW = 2500
 _FIRST_WORKERS = 5
 """Connections that a target gets before it has shown that it delivers."""
 _JOBS_PER_WORKER = 4
 """A further connection is worth its handshake when this many jobs wait for each."""
-_KEPT_BODIES = 64 << 20
 _RETRY_SETTLE = 5.0
+_STUCK_JOBS = 100
+_STUCK_SECONDS = 30.0
+_POSTPONED_SECONDS = 60.0
 
 
 class Job(msgspec.Struct):
@@ -41,6 +42,8 @@ class Job(msgspec.Struct):
     queued: Queued
     recipients: tuple[Recipient, ...]
     body: bytes | None
+    entered: float
+    """When it was put to work, on the monotonic clock."""
 
 
 class Lane:
@@ -56,6 +59,9 @@ class Lane:
         self.up: bool | None = None
         """Whether the last attempt to connect succeeded; None before the first."""
         self.last_error = ""
+        self.outage: Any = None
+        """Why no host answered, as the deliveries say it; for a while nobody asks again."""
+        self.outage_until = 0.0
         self.delivered = 0
         self.soft_failures = 0
         self.hard_failures = 0
@@ -89,8 +95,10 @@ class Queue:
         self._work = work
         self._document = Document()
         self._routing = Routing(self._document)
-        self._at_work: dict[int, int] = {}
-        self._body_bytes = 0
+        self._at_work = AtWork()
+        self._unstaffed: dict[Target, Lane] = {}
+        """Lanes without a worker, because all connections were taken."""
+        self._shed_at = float("-inf")
         self.lanes: dict[Target, Lane] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._workers = 0
@@ -106,6 +114,7 @@ class Queue:
         """Routes and controls for what comes next; deliveries at work keep theirs."""
         self._document = document
         self._routing = Routing(document)
+        self._staff_waiting()
 
     @property
     def document(self) -> Document:
@@ -147,10 +156,11 @@ class Queue:
         """A message that was just stored. Where too many are at work it waits on the spool."""
         if self._stopping:
             return
-        if self.suspended or len(self._at_work) >= _AT_WORK:
+        if self.suspended or self._at_work.full:
             self._more_due = True
+            self._shed()
             return
-        if body is not None and self._body_bytes + len(body) > _KEPT_BODIES:
+        if body is not None and self._at_work.body_bytes + len(body) > BODY_BYTES:
             body = None
         self._put_to_work(queued, body)
 
@@ -159,11 +169,12 @@ class Queue:
         for recipient in queued.recipients:
             target = self.target_of(recipient.address)
             groups.setdefault(target, []).append(recipient)
-        self._at_work[queued.envelope.mid] = len(groups)
+        self._at_work.enter(queued, len(groups))
+        entered = self.clock.monotonic()
         for target, recipients in groups.items():
             if body is not None:
-                self._body_bytes += len(body)
-            self._enter(target, Job(queued, tuple(recipients), body))
+                self._at_work.body_bytes += len(body)
+            self._enter(target, Job(queued, tuple(recipients), body, entered))
 
     def target_for(self, domain: str) -> Target:
         """Where mail for a domain goes; lower case, A-labels."""
@@ -183,8 +194,51 @@ class Queue:
         lane = self.lanes.get(target)
         if lane is None:
             lane = self.lanes[target] = Lane(target)
+        if self._stuck(lane):
+            self._spawn(self._postpone([job]))
+            return
         lane.jobs.append(job)
         self.staff(lane)
+
+    def _stuck(self, lane: Lane) -> bool:
+        """Whether much waits in a lane, and its first for long: the peers are slow, perhaps on purpose."""
+        if len(lane.jobs) < _STUCK_JOBS:
+            return False
+        return self.clock.monotonic() - lane.jobs[0].entered > _STUCK_SECONDS
+
+    def _shed(self) -> None:
+        """No room is left: what waits for slow peers gives up its place, so that the others' mail goes on."""
+        now = self.clock.monotonic()
+        if now - self._shed_at < 1.0:
+            return
+        self._shed_at = now
+        jobs: list[Job] = []
+        for lane in self.lanes.values():
+            if self._stuck(lane):
+                jobs += [lane.jobs.pop() for _ in range(len(lane.jobs) - _STUCK_JOBS + 1)]
+        if jobs:
+            self._spawn(self._postpone(jobs))
+
+    async def _postpone(self, jobs: list[Job]) -> None:
+        """Put jobs off that were not attempted; that is no attempt."""
+        due = self.clock.now() + _POSTPONED_SECONDS
+        outcomes = [
+            Outcome(
+                mid=job.queued.envelope.mid,
+                rid=r.rid,
+                done=False,
+                attempts=r.attempts,
+                next_attempt=due,
+                last_error=r.last_error,
+                warned=r.warned,
+            )
+            for job in jobs
+            for r in job.recipients
+        ]
+        await self._keep(outcomes, [])
+        for job in jobs:
+            self._leave(job)
+        self._arm(due)
 
     def staff(self, lane: Lane) -> None:
         """See to it that somebody delivers what waits in the lane."""
@@ -193,10 +247,15 @@ class Queue:
             return
         wanted = 1 + len(lane.jobs) // _JOBS_PER_WORKER
         most = min(lane.allowed, lane.target.concurrency, wanted)
-        if lane.workers < most and self._workers < self._document.delivery.connections:
-            lane.workers += 1
-            self._workers += 1
-            self._spawn(self._run(lane))
+        if lane.workers >= most:
+            return
+        if self._workers >= self._document.delivery.connections:
+            if not lane.workers:
+                self._unstaffed[lane.target] = lane
+            return
+        lane.workers += 1
+        self._workers += 1
+        self._spawn(self._run(lane))
 
     async def _run(self, lane: Lane) -> None:
         try:
@@ -211,15 +270,15 @@ class Queue:
             self._staff_waiting()
 
     def _staff_waiting(self) -> None:
-        """A place among the connections is free: lanes that got none before have their turn."""
-        if self._workers + 1 == self._document.delivery.connections and not self._stopping:
-            for lane in list(self.lanes.values()):
-                if lane.jobs and not lane.workers:
-                    self.staff(lane)
+        """Lanes that found no place among the connections have their turn."""
+        while self._unstaffed and self._workers < self._document.delivery.connections and not self._stopping:
+            lane = self._unstaffed.pop(next(iter(self._unstaffed)))
+            if lane.jobs and not lane.workers:
+                self.staff(lane)
 
     def _forget_lanes(self) -> None:
         """Quiet lanes are kept for `hoststatus`, up to a bound: strangers choose the domains."""
-        if len(self.lanes) <= _AT_WORK:
+        if len(self.lanes) <= MESSAGES:
             return
         quiet = [lane for lane in self.lanes.values() if not lane.workers and not lane.jobs]
         for lane in sorted(quiet, key=lambda lane: lane.last_activity)[: len(quiet) // 2]:
@@ -261,15 +320,40 @@ class Queue:
         self._spawn(self._settle(job, final, outcomes))
 
     async def _settle(self, job: Job, final: Sequence[Verdict], outcomes: Sequence[Outcome]) -> None:
-        finished = await self._keep(outcomes, await self._notices(job, final, outcomes))
-        if finished is None:
-            return
-        self._leave(job)
-        for mid in finished:
-            self.bus.publish(MessageFinished(at=self.clock.now(), mid=mid))
+        if len(final) < len(job.recipients):
+            self._at_work.came_back(job.queued.envelope.mid)
+        # What was delivered is written down first: no trouble with a notification may make it be sent again.
+        bounced = {v.recipient.rid for v in final if v.kind == "bounced"}
+        finished: list[int] | None = []
+        try:
+            plain = [o for o in outcomes if o.rid not in bounced]
+            finished = await self._keep(plain, []) if plain else []
+            notices = await self._composed(job, final, outcomes) if finished is not None else None
+            if finished is not None and notices is not None:
+                last = [o for o in outcomes if o.rid in bounced]
+                more = await self._keep(last, notices)
+                finished = None if more is None else finished + more
+        finally:
+            if finished is not None or not self._stopping:
+                self._leave(job)
+        now = self.clock.now()
+        for mid in finished or ():
+            self.bus.publish(MessageFinished(at=now, mid=mid))
         waits = [o.next_attempt for o in outcomes if not o.done]
         if waits:
             self._arm(min(waits))
+
+    async def _composed(
+        self, job: Job, verdicts: Sequence[Verdict], outcomes: Sequence[Outcome]
+    ) -> list[Notice] | None:
+        """The notifications, as soon as the disk gives what they need; None: the gateway stops first."""
+        while True:
+            try:
+                return await self._notices(job, verdicts, outcomes)
+            except StorageRefused:
+                if self._stopping:
+                    return None
+                await self._pause(_RETRY_SETTLE)
 
     async def _notices(
         self, job: Job, verdicts: Sequence[Verdict], outcomes: Sequence[Outcome]
@@ -282,12 +366,17 @@ class Queue:
         return [notice for notice in notices if notice is not None]
 
     async def _keep(self, outcomes: Sequence[Outcome], notices: list[Notice]) -> list[int] | None:
-        """Make outcomes and notifications durable, in one transaction; gives the messages that are finished.
+        """Make outcomes and notifications durable; gives the messages that are finished.
 
-        What was delivered must not be forgotten: this tries until the disk takes it. None: the gateway stops
-        first, and the message will be delivered again.
+        In one transaction where the notifications are small; else they come first, as one too many is better
+        than none. What was delivered must not be forgotten: this tries until the disk takes it. None: the
+        gateway stops first, and what could not be written is attempted again.
         """
         finished: list[int] = []
+        if any(len(notice.content) > INLINE_BYTES for notice in notices):
+            if await self._keep((), notices) is None:
+                return None
+            notices = []
         while outcomes or notices:
             settled, *stored = await asyncio.gather(
                 self.spool.settle(outcomes), *(store(self, each) for each in notices), return_exceptions=True
@@ -373,24 +462,22 @@ class Queue:
         )
 
     def _leave(self, job: Job) -> None:
-        mid = job.queued.envelope.mid
-        left = self._at_work.get(mid, 0) - 1
-        if left > 0:
-            self._at_work[mid] = left
-        else:
-            self._at_work.pop(mid, None)
         if job.body is not None:
-            self._body_bytes -= len(job.body)
-        if self._more_due and len(self._at_work) < _REFILL_BELOW:
+            self._at_work.body_bytes -= len(job.body)
+        again = self._at_work.leave(job.queued.envelope.mid)
+        if again:
+            self._arm(self.clock.now() + _RETRY_SETTLE)
+        if self._more_due and self._at_work.half_empty and not self._stopping:
             self._more_due = False
             self._spawn(self._refill())
 
     def put_back(self, job: Job) -> None:
-        """A job that was taken and not attempted: it is due again soon, from the spool."""
+        """A job that was taken and not attempted: it is due again soon, from the spool.
+
+        Not at once: what made the attempt impossible would only happen again.
+        """
+        self._at_work.came_back(job.queued.envelope.mid)
         self._leave(job)
-        if not (self._stopping or self.suspended):
-            # Not at once: what made the attempt impossible would only happen again.
-            self._arm(self.clock.now() + _RETRY_SETTLE)
 
     # --- time -----------------------------------------------------------------------------------------------
 
@@ -411,21 +498,34 @@ class Queue:
         if self._refilling or self._stopping or self.suspended:
             self._more_due = True
             return
+        if not self.bus.ready():  # a log that can't be written takes no further story
+            self._arm(self.clock.now() + _RETRY_SETTLE)
+            return
         self._refilling = True
+        now = self.clock.now()
         try:
-            room = _AT_WORK - len(self._at_work)
-            now = self.clock.now()
-            limit = len(self._at_work) * 2 + room
+            # The rows of what is at work come with the answer, so that many more are asked for.
+            limit = self._at_work.recipients + RECIPIENTS
             found = await self.spool.due(now, limit)
-            for queued in found:
-                if queued.envelope.mid not in self._at_work and room > 0:
-                    room -= 1
-                    self._put_to_work(queued, None)
-            if len(found) >= limit or room <= 0:
-                self._more_due = True
             following = await self.spool.next_due(now)
+        except StorageRefused:
+            self._arm(now + _RETRY_SETTLE)
+            return
         finally:
             self._refilling = False
+        if sum(len(queued.recipients) for queued in found) >= limit:
+            self._more_due = True
+        for queued in found:
+            if queued.envelope.mid in self._at_work:
+                self._at_work.seen_due(queued)
+            elif self._at_work.full:
+                self._more_due = True
+            else:
+                self._put_to_work(queued, None)
+        if self._at_work.full:
+            self._shed()
+        if self._more_due and not len(self._at_work):
+            self._arm(now + _RETRY_SETTLE)
         if following is not None:
             self._arm(following)
 
@@ -444,70 +544,20 @@ class Queue:
             while lane.idle:
                 _wake(lane.idle.popleft())
 
-    async def deliver_now(self, mids: Iterable[int] | None, which: str | None = None) -> int:
-        """Make recipients due at once: those of `mids`, or an address, or a domain's, or all. Gives their
-        number."""
-        now = self.clock.now()
-        count = 0
-        async for queued in self._select(mids):
-            outcomes = [
-                Outcome(
-                    mid=queued.envelope.mid,
-                    rid=r.rid,
-                    done=False,
-                    attempts=r.attempts,
-                    next_attempt=now,
-                    last_error=r.last_error,
-                    warned=r.warned,
-                )
-                for r in queued.recipients
-                if r.next_attempt > now and (which is None or _concerns(which, r.address))
-            ]
-            if outcomes and queued.envelope.mid not in self._at_work:
-                await self.spool.settle(outcomes)
-                count += len(outcomes)
+    async def look(self) -> None:
+        """See what is due on the spool, now, and ask again where no host answered."""
+        for lane in self.lanes.values():
+            lane.outage_until = 0.0
         await self._refill()
-        return count
 
-    async def delete(self, mids: Iterable[int] | None, address: str | None = None) -> int:
-        """Take recipients off the queue without a bounce; those being delivered now are left alone."""
-        count = 0
-        async for queued in self._select(mids):
-            mid = queued.envelope.mid
-            rids = [r.rid for r in queued.recipients if address is None or _concerns(address, r.address)]
-            if not rids or mid in self._at_work:
-                continue
-            finished = await self.spool.settle([Outcome(mid=mid, rid=rid, done=True) for rid in rids])
-            now = self.clock.now()
-            self.bus.publish(RecipientsDeleted(at=now, mid=mid, rids=tuple(rids)))
-            for done in finished:
-                self.bus.publish(MessageFinished(at=now, mid=done))
-            count += len(rids)
-        return count
-
-    async def _select(self, mids: Iterable[int] | None) -> AsyncIterator[Queued]:
-        if mids is not None:
-            for mid in mids:
-                if (queued := await self.spool.load(mid)) is not None:
-                    yield queued
-            return
-        after = -1
-        while page := await self.spool.browse(after, 500):
-            for queued in page:
-                yield queued
-            after = page[-1].envelope.mid
+    def is_at_work(self, mid: int) -> bool:
+        return mid in self._at_work
 
     def at_work(self) -> int:
         return len(self._at_work)
 
     def connections(self) -> int:
         return sum(lane.connected for lane in self.lanes.values())
-
-
-def _concerns(wanted: str, address: str) -> bool:
-    """'user@example.com' is that recipient, 'example.com' or '@example.com' everyone there."""
-    wanted, address = wanted.lower(), address.lower()
-    return address == wanted if "@" in wanted.lstrip("@") else address.endswith("@" + wanted.lstrip("@"))
 
 
 def _refused(said: object) -> bool:

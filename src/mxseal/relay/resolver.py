@@ -6,6 +6,8 @@ time-out.
 
 from __future__ import annotations
 
+import asyncio
+import heapq
 import ipaddress
 import secrets
 from collections.abc import Sequence
@@ -24,6 +26,11 @@ from mxseal.config.model import Dns, split_host_port
 from mxseal.relay.routing import MailExchanger, is_null_mx, order_exchangers
 
 _CACHE_ENTRIES = 20_000
+_NAME_ENTRIES = 500
+"""Of PTR records, in a cache of their own: whoever connects chooses them, and must not drop the others."""
+_NAMES_AT_ONCE = 50
+_RECORDS = 50
+"""Of one answer: 64 KiB hold thousands, each of which may become a name of 255 octets."""
 _NEGATIVE_SECONDS = 60.0
 _LONGEST_TTL = 3600.0
 _MX_HOSTS = 20
@@ -63,7 +70,21 @@ class Resolver(Protocol):
     async def client_name(self, address: str) -> ClientName: ...
 
 
-_Answer = tuple[float, Sequence[str] | DnsFault]
+class _Cache:
+    """Answers until they expire; cleared when full, as clients and senders choose the names."""
+
+    def __init__(self, entries: int) -> None:
+        self._entries = entries
+        self._answers: dict[tuple[str, str], tuple[float, Sequence[str] | DnsFault]] = {}
+
+    def get(self, key: tuple[str, str], now: float) -> Sequence[str] | DnsFault | None:
+        expires, answer = self._answers.get(key, (now, None))
+        return answer if expires > now else None
+
+    def put(self, key: tuple[str, str], expires: float, answer: Sequence[str] | DnsFault) -> None:
+        if len(self._answers) >= self._entries:
+            self._answers.clear()
+        self._answers[key] = expires, answer
 
 
 class DnsResolver:
@@ -72,13 +93,17 @@ class DnsResolver:
     def __init__(self, settings: Dns, clock: Clock) -> None:
         self._clock = clock
         self._resolver = _resolver(settings)
-        self._cache: dict[tuple[str, str], _Answer] = {}
+        self._allow_local = settings.allow_local
+        self._cache, self._names = _Cache(_CACHE_ENTRIES), _Cache(_NAME_ENTRIES)
+        self._patience = 2 * settings.timeout
+        self._turn = asyncio.Semaphore(_NAMES_AT_ONCE)
 
     async def hosts(self, domain: str, port: int = 25) -> tuple[Host, ...] | DnsFault:
         """The domain's exchangers in the order in which they are to be tried (RFC 5321 §5.1)."""
         if domain.startswith("["):
-            return _literal(domain, port)
-        answer = await self._ask(domain, "MX")
+            literal = _literal(domain, port)
+            return literal if isinstance(literal, DnsFault) else self._outside(domain, literal)
+        answer = await self._ask(domain, "MX", self._cache)
         if isinstance(answer, DnsFault):
             return answer
         pairs = [text.split() for text in answer]
@@ -97,46 +122,72 @@ class DnsResolver:
             else:
                 found.append(host)
         if found:
-            return tuple(found)
+            return self._outside(domain, found)
         return fault or DnsFault(False, "4.4.3", f"no address found for {domain}")
 
+    def _outside(self, domain: str, hosts: Sequence[Host]) -> tuple[Host, ...] | DnsFault:
+        """Without addresses that lead a stranger's mail to this machine's own services."""
+        if self._allow_local:
+            return tuple(hosts)
+        left = [Host(h.name, h.port, tuple(a for a in h.addresses if not _is_local(a))) for h in hosts]
+        if any(host.addresses for host in left):
+            return tuple(host for host in left if host.addresses)
+        text = f"the mail exchangers of {domain} have only addresses inside this machine or network link"
+        return DnsFault(True, "5.4.6", text)
+
     async def host(self, name: str, port: int) -> Host | DnsFault:
+        """A next hop of an SMTP route, whose addresses may be any: the administrator wrote its name."""
         try:
             return Host(name, port, (str(ipaddress.ip_address(name)),))
         except ValueError:
             pass
-        v4, v6 = await self._ask(name, "A"), await self._ask(name, "AAAA")
+        addresses = await self._addresses(name, self._cache)
+        return addresses if isinstance(addresses, DnsFault) else Host(name, port, addresses)
+
+    async def _addresses(self, name: str, cache: _Cache) -> tuple[str, ...] | DnsFault:
+        """At least one."""
+        v4, v6 = await self._ask(name, "A", cache), await self._ask(name, "AAAA", cache)
         addresses = [a for answer in (v6, v4) if not isinstance(answer, DnsFault) for a in answer]
         if addresses:
-            return Host(name, port, tuple(addresses[:_ADDRESSES]))
+            return tuple(addresses[:_ADDRESSES])
         for answer in (v4, v6):
             if isinstance(answer, DnsFault):
                 return answer
         return DnsFault(True, "5.4.4", f"{name} has no address")
 
     async def client_name(self, address: str) -> ClientName:
-        if ipaddress.ip_address(address).is_loopback:
-            return ClientName("localhost", verified=True)
-        pointer = str(dns.reversename.from_address(address))
-        names = await self._ask(pointer, "PTR")
+        """`address` may have a scope (fe80::1%eth0), which is none of DNS's business (RFC 4007 §11.2)."""
+        address = address.partition("%")[0]
+        try:
+            if ipaddress.ip_address(address).is_loopback:
+                return ClientName("localhost", verified=True)
+            pointer = str(dns.reversename.from_address(address))
+            async with asyncio.timeout(self._patience), self._turn:
+                return await self._name(pointer, address)
+        except (ValueError, dns.exception.DNSException, TimeoutError):
+            return ClientName(None, verified=False)
+
+    async def _name(self, pointer: str, address: str) -> ClientName:
+        names = await self._ask(pointer, "PTR", self._names)
         if isinstance(names, DnsFault) or not names:
             return ClientName(None, verified=False)
         name = names[0].rstrip(".").lower()
-        host = await self.host(name, 25)
-        return ClientName(name, verified=isinstance(host, Host) and address in host.addresses)
+        addresses = await self._addresses(name, self._names)
+        return ClientName(name, verified=not isinstance(addresses, DnsFault) and address in addresses)
 
-    async def _ask(self, name: str, kind: str) -> Sequence[str] | DnsFault:
+    async def _ask(self, name: str, kind: str, cache: _Cache) -> Sequence[str] | DnsFault:
         """The record data as text; empty when the name exists without such records."""
         key = (name, kind)
         now = self._clock.monotonic()
-        cached = self._cache.get(key)
-        if cached is not None and cached[0] > now:
-            return cached[1]
+        cached = cache.get(key, now)
+        if cached is not None:
+            return cached
         ttl = _NEGATIVE_SECONDS
         result: Sequence[str] | DnsFault
         try:
             answer = await self._resolver.resolve(name, kind, raise_on_no_answer=False, search=False)
-            result = [record.to_text() for record in answer]
+            few = heapq.nsmallest(_RECORDS, answer, key=lambda record: getattr(record, "preference", 0))
+            result = [record.to_text() for record in few]
             ttl = min(_LONGEST_TTL, answer.ttl if answer.rrset is not None else _NEGATIVE_SECONDS)
         except dns.resolver.NXDOMAIN:
             result = DnsFault(True, "5.1.2", f"DNS Hard Error looking up {name} ({kind}):  NXDomain")
@@ -144,9 +195,7 @@ class DnsResolver:
             text = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
             result = DnsFault(False, "4.4.3", f"DNS Soft Error looking up {name} ({kind}): {text}")
             ttl = 5.0
-        if len(self._cache) >= _CACHE_ENTRIES:  # clients and senders choose the names: stay bounded
-            self._cache.clear()
-        self._cache[key] = (now + ttl, result)
+        cache.put(key, now + ttl, result)
         return result
 
 
@@ -163,6 +212,13 @@ def _resolver(settings: Dns) -> dns.asyncresolver.Resolver:
             resolver.nameservers = ["127.0.0.1"]
     resolver.lifetime = settings.timeout
     return resolver
+
+
+def _is_local(address: str) -> bool:
+    parsed = ipaddress.ip_address(address)
+    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped:
+        parsed = parsed.ipv4_mapped
+    return parsed.is_loopback or parsed.is_unspecified or parsed.is_multicast or parsed.is_link_local
 
 
 def _literal(domain: str, port: int) -> tuple[Host, ...] | DnsFault:

@@ -7,19 +7,30 @@ from typing import Any
 import msgspec
 
 from mxseal.config.model import Logs
-from mxseal.events.types import Event, MessageReceived
+from mxseal.events.types import Event, InboundTlsFailed, MessageReceived, OutboundTlsFailed
 from mxseal.sinks.files import LogFile, Surroundings
 
 _ENCODER = msgspec.json.Encoder()
+_CERTIFICATE_BYTES = 4096
+"""A longer leaf is left out: a peer may send 100 KB of certificates at each attempt."""
 
 
 def encode(event: Event) -> bytes:
     """One line of JSON with its newline; bytes are base64. Never contains another newline."""
+    if isinstance(event, InboundTlsFailed | OutboundTlsFailed):
+        event = _with_leaf_only(event)
     try:
         return _ENCODER.encode(event) + b"\n"
     except UnicodeEncodeError:
         # Bytes of a stranger that were no UTF-8 stand in the text as lone surrogates, which JSON can't hold.
         return _ENCODER.encode(_encodable(msgspec.to_builtins(event))) + b"\n"
+
+
+def _with_leaf_only(event: InboundTlsFailed | OutboundTlsFailed) -> Event:
+    if event.fault is None or not event.fault.peer_certificates:
+        return event
+    leaf = tuple(der for der in event.fault.peer_certificates[:1] if len(der) <= _CERTIFICATE_BYTES)
+    return msgspec.structs.replace(event, fault=msgspec.structs.replace(event.fault, peer_certificates=leaf))
 
 
 def _encodable(value: Any) -> Any:

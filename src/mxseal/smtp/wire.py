@@ -166,7 +166,8 @@ class ReplyParser:
     """Replies out of a stream of bytes. Holds one unfinished line and at most 256 lines of one reply."""
 
     def __init__(self) -> None:
-        self._buffer = b""
+        self._buffer = bytearray()
+        self._position = 0
         self._code = 0
         self._lines: list[str] = []
 
@@ -176,23 +177,27 @@ class ReplyParser:
 
         Not 0 behind the reply to STARTTLS: someone on the way injected replies (RFC 3207 §5), call `clear`.
         """
-        return len(self._buffer) + sum(map(len, self._lines))
+        return len(self._buffer) - self._position + sum(map(len, self._lines))
 
     def clear(self) -> None:
-        self._buffer, self._code, self._lines = b"", 0, []
+        self._buffer, self._position, self._code, self._lines = bytearray(), 0, 0, []
 
     def receive(self, data: bytes) -> None:
+        if self._position:
+            del self._buffer[: self._position]
+            self._position = 0
         self._buffer += data
 
     def next(self) -> Reply | None:
         """The next complete reply; None: more bytes are needed. Raises ProtocolFault."""
         while True:
-            end = self._buffer.find(b"\n", 0, REPLY_LINE)
+            start = self._position
+            end = self._buffer.find(b"\n", start, start + REPLY_LINE)
             if end < 0:
-                if len(self._buffer) >= REPLY_LINE:
+                if len(self._buffer) - start >= REPLY_LINE:
                     raise ProtocolFault(f"a reply line is longer than {REPLY_LINE} octets")
                 return None
-            line, self._buffer = self._buffer[:end], self._buffer[end + 1 :]
+            line, self._position = bytes(self._buffer[start:end]), end + 1
             if self._line(line.removesuffix(b"\r")):
                 reply = Reply(self._code, tuple(self._lines))
                 self._code, self._lines = 0, []

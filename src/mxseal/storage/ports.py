@@ -22,6 +22,10 @@ class StorageRefused(Exception):
         self.kind = kind
 
 
+INLINE_BYTES = 64 * 1024
+"""Content up to this size shares the fsync of its message; larger content is written before it."""
+
+
 class Revision(msgspec.Struct, frozen=True, kw_only=True):
     """A committed document: TOML text and who wrote it."""
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import apsw
 
 from mxseal.clock import Clock
-from mxseal.storage.ports import Envelope, Outcome, Queued, Recipient, StorageRefused
+from mxseal.storage.ports import INLINE_BYTES, Envelope, Outcome, Queued, Recipient, StorageRefused
 from mxseal.storage.writer import GroupWriter, connect, refused
 
 _SCHEMA = """
@@ -29,8 +30,6 @@ CREATE TABLE IF NOT EXISTS recipients(
     PRIMARY KEY(mid, rid)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS recipients_due ON recipients(next_attempt);
 """
-_INLINE_BYTES = 64 * 1024
-"""Content up to this size lives in the database, where it shares the message's own fsync."""
 _PAGE_BYTES = 16 * 1024
 """Several small messages share a page, and the log is written page by page: a third of the system calls."""
 _LOOK_AGAIN_BYTES = 16 << 20
@@ -166,6 +165,7 @@ class SqliteSpool:
             finally:
                 os.close(folder)
         except OSError as error:
+            body.unlink(missing_ok=True)
             raise refused(error) from error
 
     # --- the queue ----------------------------------------------------------------------------------------
@@ -175,7 +175,10 @@ class SqliteSpool:
         self._messages -= len(finished)
         self._bytes -= gone
         for mid in finished:
-            (self._bodies / str(mid)).unlink(missing_ok=True)
+            try:
+                (self._bodies / str(mid)).unlink(missing_ok=True)
+            except OSError as error:  # the next start removes it
+                self._heard(refused(error))
         return finished
 
     @staticmethod
@@ -200,8 +203,14 @@ class SqliteSpool:
                     gone += int(size)
         return finished, gone
 
+    def _read(self, query: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:
+        try:
+            return list(self._reader.execute(query, values))
+        except apsw.Error as error:
+            raise refused(error) from error
+
     async def due(self, now: float, limit: int) -> list[Queued]:
-        rows = self._reader.execute(
+        rows = self._read(
             f"SELECT {_MESSAGE}, {_RECIPIENT} FROM "  # noqa: S608
             "(SELECT * FROM recipients WHERE next_attempt<=? ORDER BY next_attempt LIMIT ?) r "
             "JOIN messages m ON m.mid=r.mid",
@@ -211,13 +220,13 @@ class SqliteSpool:
 
     async def next_due(self, after: float) -> float | None:
         """When the first recipient that waits beyond `after` falls due."""
-        row = self._reader.execute(
+        rows = self._read(
             "SELECT next_attempt FROM recipients WHERE next_attempt>? ORDER BY next_attempt LIMIT 1", (after,)
-        ).fetchone()
-        return float(row[0]) if row else None
+        )
+        return float(rows[0][0]) if rows else None
 
     async def load(self, mid: int) -> Queued | None:
-        rows = self._reader.execute(
+        rows = self._read(
             f"SELECT {_MESSAGE}, {_RECIPIENT} FROM messages m JOIN recipients r ON r.mid=m.mid "  # noqa: S608
             "WHERE m.mid=? ORDER BY r.rid",
             (mid,),
@@ -226,7 +235,7 @@ class SqliteSpool:
 
     async def browse(self, after: int, limit: int) -> list[Queued]:
         """Messages with a MID beyond `after`, in order: for listings, page by page."""
-        rows = self._reader.execute(
+        rows = self._read(
             f"SELECT {_MESSAGE}, {_RECIPIENT} FROM "  # noqa: S608
             "(SELECT * FROM messages WHERE mid>? ORDER BY mid LIMIT ?) m JOIN recipients r ON r.mid=m.mid "
             "ORDER BY m.mid, r.rid",
@@ -236,8 +245,8 @@ class SqliteSpool:
 
     def inline(self, mid: int) -> bytes | None:
         """Content that lives in the database, None when it is in a file (or gone)."""
-        row = self._reader.execute("SELECT body FROM messages WHERE mid=?", (mid,)).fetchone()
-        return bytes(row[0]) if row and row[0] is not None else None
+        rows = self._read("SELECT body FROM messages WHERE mid=?", (mid,))
+        return bytes(rows[0][0]) if rows and rows[0][0] is not None else None
 
     async def content(self, mid: int) -> AsyncIterator[bytes]:
         body = self.inline(mid)
@@ -263,7 +272,7 @@ class SqliteSpool:
         self._writer.close()
 
 
-def _gather(rows: apsw.Cursor) -> list[Queued]:
+def _gather(rows: Iterable[tuple[Any, ...]]) -> list[Queued]:
     """Rows of a join, one per recipient, as messages with their recipients; the rows' order is kept."""
     envelopes: dict[int, tuple[Envelope, list[Recipient]]] = {}
     for mid, sender, size, queued_at, smtputf8, eightbit, icid, dsn_for, *r in rows:
@@ -298,7 +307,7 @@ class SqliteIncoming:
 
     def __init__(self, spool: SqliteSpool) -> None:
         self._spool = spool
-        self._pieces: list[bytes] = []
+        self._pieces = bytearray()
         self._file: int | None = None
         self._part: Path | None = None
         self.size = 0
@@ -309,8 +318,8 @@ class SqliteIncoming:
         self.size += len(data)
         self._spool.count_taken(len(data))
         if self._file is None:
-            self._pieces.append(data)
-            if self.size > _INLINE_BYTES:
+            self._pieces += data
+            if self.size > INLINE_BYTES:
                 self._to_file()
         else:
             self._write_file(data)
@@ -321,11 +330,13 @@ class SqliteIncoming:
             self._file = os.open(self._part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         except OSError as error:
             raise refused(error) from error
-        self._write_file(b"".join(self._pieces))
+        self._write_file(bytes(self._pieces))
         self._pieces.clear()
 
     def _write_file(self, data: bytes) -> None:
         assert self._file is not None
+        if (refusal := self._spool.refusal()) is not None:  # many large messages at once could fill the disk
+            raise refusal
         view = memoryview(data)
         try:
             while view:
@@ -334,7 +345,7 @@ class SqliteIncoming:
             raise refused(error) from error
 
     async def commit(self, envelope: Envelope, recipients: Sequence[Recipient]) -> None:
-        inline = b"".join(self._pieces) if self._file is None else None
+        inline = bytes(self._pieces) if self._file is None else None
         self._close_file()
         try:
             await self._spool.store(envelope, recipients, inline, self._part)

@@ -39,7 +39,7 @@ def connect(path: Path, *, read_only: bool = False, page_size: int = 4096) -> ap
     return connection
 
 
-def refused(error: apsw.Error | OSError) -> StorageRefused:
+def refused(error: Exception) -> StorageRefused:
     """The port's word for what SQLite or the system said."""
     full = isinstance(error, apsw.FullError) or (isinstance(error, OSError) and error.errno in {28, 122})
     return StorageRefused("full" if full else "sick", f"{type(error).__name__}: {error}")
@@ -79,7 +79,7 @@ class GroupWriter:
         try:
             self._cursor.execute("BEGIN IMMEDIATE")
             results.extend(operation(self._cursor) for operation, _ in batch)
-        except (apsw.Error, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, who waits must hear of it
             self._end(batch, [], error)
             return
         job = asyncio.get_running_loop().run_in_executor(self._thread, self._commit)
@@ -96,12 +96,15 @@ class GroupWriter:
         self,
         batch: list[tuple[Operation[Any], asyncio.Future[Any]]],
         results: list[Any],
-        error: apsw.Error | OSError | None,
+        error: Exception | None,
     ) -> None:
         self._running = False
         if error is not None:
-            if not self._connection.get_autocommit():
-                self._cursor.execute("ROLLBACK")
+            try:
+                if not self._connection.get_autocommit():
+                    self._cursor.execute("ROLLBACK")
+            except apsw.Error:
+                pass  # SQLite has rolled back by itself; BEGIN of the next batch will say if it has not
             refusal = refused(error)
             if not self._failed:
                 self._failed = True

@@ -7,12 +7,15 @@ keys or passwords, which mail never uses, are shown by number.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from mxseal.tls.facts import ClientOffer
 
 _HANDSHAKE, _CLIENT_HELLO = 22, 1
 _SERVER_NAME, _SUPPORTED_GROUPS, _SIGNATURE_ALGORITHMS, _SUPPORTED_VERSIONS = 0, 10, 13, 43
+_MOST_NAMES = 100
+"""Of a list that are told: a padded ClientHello holds 8,000 suites, and each stands in the JSON log."""
+_LONGEST_HOST = 255
 _SCSV = frozenset((0x00FF, 0x5600))
 """Signals dressed as cipher suites: RFC 5746 (renegotiation) and RFC 7507 (fallback)."""
 
@@ -243,12 +246,12 @@ def _offer(message: bytes) -> ClientOffer:
     return ClientOffer(
         versions=versions,
         ciphers=_ciphers(_numbers(suites)),
-        groups=tuple(
+        groups=_cut(
             _GROUP_NAMES.get(number, f"0x{number:04X}")
             for number in _list(extensions, _SUPPORTED_GROUPS)
             if not _is_grease(number)
         ),
-        signature_algorithms=tuple(
+        signature_algorithms=_cut(
             _signature(number)
             for number in _list(extensions, _SIGNATURE_ALGORITHMS)
             if not _is_grease(number)
@@ -295,8 +298,15 @@ def _versions(numbers: list[int]) -> tuple[str, ...]:
     return tuple(_VERSION_NAMES[number] for number in _ORDER if number in numbers)
 
 
+def _cut(names: Iterable[str]) -> tuple[str, ...]:
+    known = tuple(names)
+    if len(known) <= _MOST_NAMES:
+        return known
+    return (*known[:_MOST_NAMES], f"… {len(known) - _MOST_NAMES} more")
+
+
 def _ciphers(numbers: list[int]) -> tuple[str, ...]:
-    return tuple(
+    return _cut(
         _CIPHER_NAMES.get(number, f"0x{number:04X}")
         for number in numbers
         if number not in _SCSV and not _is_grease(number)
@@ -319,5 +329,5 @@ def _server_name(data: bytes | None) -> str | None:
     while not entries.done:
         kind, name = entries.number(1), entries.block(2)
         if kind == 0:
-            return printable(name)
+            return printable(name[:_LONGEST_HOST])
     return None
