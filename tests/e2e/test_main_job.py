@@ -74,7 +74,7 @@ Info: ICID 1 close
 """
 GOLDEN_SECOND_MX = """\
 Info: Connection Error: DCID 1 domain: far.test IP: {first} port: 25 details: [Errno 61] Connection refused \
-interface:  reason: network error
+interface: unknown reason: network error
 Info: New SMTP DCID 2 interface 127.0.0.1 address {second} port 25
 Info: DCID 2 TLS success protocol TLSv1.3 cipher TLS_AES_256_GCM_SHA384
 Info: Delivery start DCID 2 MID 1 to RID [0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 import warnings
 from collections.abc import Awaitable, Callable
@@ -20,6 +21,7 @@ from mxseal.events.types import (
     InboundTlsSucceeded,
     MessageAborted,
 )
+from mxseal.relay.resolver import ClientName
 from tests.relay.harness import HOSTNAME, Running, Talker, greeted, keeping, listening, running, talking
 
 NEEDED = "530 #5.7.0 Must issue a STARTTLS command first"
@@ -278,3 +280,47 @@ async def test_a_handshake_that_takes_too_long_is_broken_off(implicit: bool, tmp
         clock.advance(0.2)
         assert await client.rest() == b""
         _closed_with(relay, await _failed(relay), "[Errno 60] Operation timed out", "timeout")
+
+
+@pytest.mark.parametrize("implicit", [True, False])
+async def test_a_client_that_talks_while_its_name_is_looked_up_loses_nothing(
+    implicit: bool, tmp_path: Path
+) -> None:
+    port = free_port()
+    document = listening(port, implicit_tls=implicit, reverse_dns=True)
+
+    async with running(tmp_path / "home", port, document) as relay:
+        gate = asyncio.Event()
+        known = relay.gateway.resolver.client_name
+
+        async def slow(address: str) -> ClientName:
+            await gate.wait()
+            return await known(address)
+
+        relay.gateway._resolver.client_name = slow  # type: ignore[method-assign]
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        opening: asyncio.Task[None] | None = None
+        if implicit:
+            opening = asyncio.create_task(writer.start_tls(context))
+        else:
+            writer.write(b"EHLO early\r\nQUIT\r\n")
+        await relay_has_heard(relay)
+        gate.set()
+        if opening is not None:
+            await opening
+            writer.write(b"EHLO early\r\nQUIT\r\n")
+        said = await reader.read()
+        assert said.startswith(b"220 ")
+        assert b"\r\n221 " in said
+        writer.close()
+
+
+async def relay_has_heard(relay: Running) -> None:
+    """Until the gateway has bytes of a client whose name it does not know yet."""
+    while True:
+        for port in relay.gateway.listeners._ports.values():
+            if any(connection._early for connection in port.gate.connections):
+                return
+        await asyncio.sleep(0)

@@ -43,7 +43,8 @@ def certconfig_print(ctx: Context) -> Result:
 @command("certconfig", "served", role="read-only", summary="Look which certificates the listeners show")
 async def certconfig_served(ctx: Context) -> Result:
     """Each listener in force is connected to just now, once for each of its certificates. The status is 1
-    when one shows another certificate than assigned, or none."""
+    when one shows another certificate than assigned, or does not answer. A listener whose policy for this
+    machine's own address shows no TLS is not seen, which is told and is no fault."""
     seen = await ctx.services.probe()
     columns = (
         Column("Listener"),
@@ -54,11 +55,18 @@ async def certconfig_served(ctx: Context) -> Result:
         Column("Problem"),
     )
     rows = tuple(
-        (each.listener, each.server_name, each.expected, each.protocol, each.sha256, each.problem)
+        (
+            each.listener,
+            each.server_name,
+            None if each.hidden else each.expected,
+            each.protocol,
+            each.sha256,
+            each.problem,
+        )
         for each in seen
     )
     table = Table(columns, rows, empty="There is no listener.")
-    wrong = [each for each in seen if not each.expected]
+    wrong = [each for each in seen if not each.expected and not each.hidden]
     return Parts((table, _not_as_assigned(wrong))) if wrong else table
 
 

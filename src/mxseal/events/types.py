@@ -170,6 +170,7 @@ class DsnGenerated(Event, frozen=True, kw_only=True, tag=True):
     about: int
     kind: Literal["bounce", "delay"]
     recipient: str
+    """Whom it goes to: the sender of the message that it is about."""
 
 
 # --- a delivery -------------------------------------------------------------------------------------------

@@ -117,9 +117,7 @@ async def _compose(
         ),
         recipient=Recipient(rid=0, address=about.sender, next_attempt=now),
         content=content,
-        event=DsnGenerated(
-            at=now, mid=mid, about=about.mid, kind=kind, recipient=verdicts[0].recipient.address
-        ),
+        event=DsnGenerated(at=now, mid=mid, about=about.mid, kind=kind, recipient=about.sender),
     )
 
 

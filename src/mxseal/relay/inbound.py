@@ -86,6 +86,8 @@ class Inbound(asyncio.Protocol):
         """An answer waits for the disk or the resolver: no request is taken meanwhile."""
         self._stalled = False
         """The client does not read its replies: no request is taken meanwhile."""
+        self._early = bytearray()
+        """What came before the client's name was known."""
         self._deaf = False
         """Nothing is read: what was read waits already."""
         self._ended = False
@@ -136,12 +138,17 @@ class Inbound(asyncio.Protocol):
         if not self._listener.reverse_dns:
             self._begin(self.client, int(peer[1]))
             return
-        # Nothing is read before the banner is out: who talks first waits.
-        transport.pause_reading()
         self._task = asyncio.get_running_loop().create_task(self._look_up(int(peer[1])))
 
     def data_received(self, data: bytes) -> None:
         self._heard_at = self._intake.clock.monotonic()
+        if self._judgement is None:
+            # The client's name is still being looked up: with implicit TLS it talks first, and rightly so.
+            # Pausing at once would not do: uvloop begins to read after connection_made.
+            self._early += data
+            if len(self._early) > _READ_AHEAD:
+                self._stop_reading()
+            return
         engine = self._engine
         if engine is not None:
             data = self._decrypt(engine, data)
@@ -215,8 +222,11 @@ class Inbound(asyncio.Protocol):
         name = await self._intake.resolver().client_name(self.address)
         if not self._over:
             self._task = None
-            self._transport.resume_reading()
             self._begin(name, port)
+            early, self._early = bytes(self._early), bytearray()
+            if early and not self._closing:
+                self.data_received(early)
+            self._read_on()
 
     def _open(self, name: ClientName, port: int) -> None:
         self.client = name
@@ -376,6 +386,8 @@ class Inbound(asyncio.Protocol):
         self._transport.write(data)
 
     def _on_fault(self, core: Server, request: Fault) -> None:
+        if request.kind == "injected":  # CVE-2011-0411: worth seeing
+            self._tell_refused(request.reply)
         core.answer(request.reply)
 
     def _on_hello(self, core: Server, request: Hello) -> None:

@@ -257,7 +257,7 @@ class Outbound:
                 host=way.host.name,
                 remote_ip=way.address,
                 port=way.host.port,
-                local_ip=local_ip,
+                local_ip=local_ip or "unknown",
                 details=broken.details,
                 reason=broken.reason,
             )

@@ -32,8 +32,20 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     certificate: str = ""
     """Name of the profile that was hoped for, filled in by who asked."""
     expected: bool = False
+    hidden: bool = False
+    """The policy for this machine's own address shows no TLS: nothing was seen, and nothing is wrong."""
     protocol: str = ""
     problem: str = ""
+
+
+class _NotSeen(msgspec.Struct, frozen=True):
+    why: str
+    hidden: bool = False
+
+
+_REFUSED = _NotSeen(
+    "it closed the connection; most often the policy for this machine's own address refuses it", hidden=True
+)
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,15 +82,25 @@ class Probe:
     async def _one(self, wanted: Wanted) -> Seen:
         channel = Channel(self._clock)
         listener = wanted.listener
+        result: TlsFacts | _NotSeen
         try:
             await self._connect(channel, listener)
             result = await self._handshake(channel, wanted)
-        except (OSError, Broken) as error:
-            result = str(error) or "no answer in time"
+        except OSError as error:
+            result = _NotSeen(f"it does not answer ({error})" if str(error) else "it does not answer in time")
+        except Broken as broken:
+            late = broken.reason == "connection timed out"
+            result = _NotSeen("it does not answer in time") if late else _REFUSED
         finally:
             channel.close()
-        if isinstance(result, str):
-            return Seen(listener=listener.name, server_name=wanted.server_name, sha256=None, problem=result)
+        if isinstance(result, _NotSeen):
+            return Seen(
+                listener=listener.name,
+                server_name=wanted.server_name,
+                sha256=None,
+                hidden=result.hidden,
+                problem=result.why,
+            )
         digest = hashlib.sha256(result.peer_certificates[0]).hexdigest().upper()
         sha256 = ":".join(digest[i : i + 2] for i in range(0, 64, 2))
         return Seen(
@@ -94,22 +116,23 @@ class Probe:
         connecting = asyncio.get_running_loop().create_connection(lambda: channel, address, listener.port)
         await asyncio.wait_for(connecting, _SECONDS)
 
-    async def _handshake(self, channel: Channel, wanted: Wanted) -> TlsFacts | str:
-        """The facts, or a sentence that says why there are none."""
+    async def _handshake(self, channel: Channel, wanted: Wanted) -> TlsFacts | _NotSeen:
         if not wanted.listener.implicit_tls:
             greeting = await channel.reply(_SECONDS)
             if greeting.code != 220:
-                return f"the listener answered {greeting.code} {greeting.text}"
+                return _NotSeen(f"it answered {greeting.code} {greeting.text}")
             channel.send(hello(wanted.hostname))
             capabilities = Capabilities.parse(await channel.reply(_SECONDS))
             if not capabilities.starttls:
-                return "the policy for this machine's own address does not offer STARTTLS"
+                return _NotSeen(
+                    "the policy for this machine's own address does not offer STARTTLS", hidden=True
+                )
             channel.send(STARTTLS)
             reply = await channel.reply(_SECONDS)
             if reply.code != 220:
-                return f"STARTTLS was answered {reply.code} {reply.text}"
+                return _NotSeen(f"STARTTLS was answered {reply.code} {reply.text}")
         result = await channel.start_tls(self._context(wanted.key_type), wanted.server_name, None, _SECONDS)
         if isinstance(result, TlsFault):
-            return f"the handshake failed: {result.reason}"
+            return _NotSeen(f"the handshake failed: {result.reason}")
         channel.send(QUIT)
         return result

@@ -113,9 +113,11 @@ class SqliteSpool:
         return self._no_room
 
     def _reusable(self) -> int:
-        """Bytes inside the database that messages left behind: SQLite keeps its file and fills it again."""
+        """Bytes that messages left behind in the database and its log: SQLite keeps both and fills them."""
         free = self._reader.execute("PRAGMA freelist_count").get
-        return free * _PAGE_BYTES if isinstance(free, int) else 0
+        log = self._folder / "queue.db-wal"
+        written = log.stat().st_size if log.exists() else 0
+        return written + (free * _PAGE_BYTES if isinstance(free, int) else 0)
 
     def count_taken(self, size: int) -> None:
         """Note content that is on its way to the disk."""

@@ -36,6 +36,7 @@ def connect(path: Path, *, read_only: bool = False, page_size: int = 4096) -> ap
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute(f"PRAGMA journal_size_limit={_LOG_BYTES}")
+        connection.execute(f"PRAGMA wal_autocheckpoint={_LOG_BYTES // page_size}")
     return connection
 
 
