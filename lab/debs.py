@@ -181,7 +181,7 @@ def unpacked(package: str) -> Tree:
     """The package's private folder, fetched first if need be. Raises Unavailable with what is missing."""
     folder = cache()
     with _locked(folder, package):
-        for ready in sorted(folder.glob(f"{package}-*/{_COMPLETE}"), reverse=True):
+        for ready in sorted(folder.glob(f"{package}-[0-9]*/{_COMPLETE}"), reverse=True):
             return Tree(package, ready.read_text(), ready.parent)
         for tool in _TOOLS:
             if shutil.which(tool) is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Annotated, Literal
 
 from mxseal.commands.configuration import moment
@@ -16,6 +16,7 @@ from mxseal.config.model import domain_name
 from mxseal.relay.orders import Selection, delete, deliver_now
 from mxseal.relay.queue import Lane, Queue
 from mxseal.relay.resolver import DnsFault
+from mxseal.relay.routing import Target
 from mxseal.smtp.grammar import split_address
 from mxseal.storage.ports import Queued, StorageRefused
 
@@ -86,13 +87,6 @@ async def showrecipients(
     )
 
 
-def _lane_domains(lanes: Iterable[Lane]) -> dict[str, list[Lane]]:
-    found: dict[str, list[Lane]] = {}
-    for lane in lanes:
-        found.setdefault(lane.target.name, []).append(lane)
-    return found
-
-
 @command("tophosts", role="read-only", summary="List the destinations with the most waiting recipients")
 async def tophosts(
     ctx: Context,
@@ -104,34 +98,33 @@ async def tophosts(
 ) -> Result:
     """A '*' marks a destination that was down at the last attempt. Counts are since the gateway's start."""
     queue = ctx.services.queue
-    waiting: Counter[str] = Counter()
+    waiting: Counter[Target] = Counter()
     async for queued in _waiting(ctx):
-        waiting.update(queue.target_of(recipient.address).name for recipient in queued.recipients)
-    lanes = _lane_domains(queue.lanes.values())
-    rows: list[tuple[str, tuple[int, ...]]] = []
-    for domain in set(waiting) | set(lanes):
-        group = lanes.get(domain, [])
-        down = any(lane.up is False for lane in group)
+        waiting.update(queue.target_of(recipient.address) for recipient in queued.recipients)
+    rows: list[tuple[tuple[str, str], tuple[int, ...]]] = []
+    for target in set(waiting) | set(queue.lanes):
+        lane = queue.lanes.get(target) or Lane(target)
         numbers = (
-            waiting[domain],
-            sum(lane.connected for lane in group),
-            sum(lane.delivered for lane in group),
-            sum(lane.soft_failures for lane in group),
-            sum(lane.hard_failures for lane in group),
+            waiting[target],
+            lane.connected,
+            lane.delivered,
+            lane.soft_failures,
+            lane.hard_failures,
         )
-        rows.append((f"*{domain}" if down else domain, numbers))
+        rows.append(((f"*{target.name}" if lane.up is False else target.name, target.tls), numbers))
     column = ("active", "connections", "delivered", "soft", "hard").index(order)
     rows.sort(key=lambda row: (-row[1][column], row[0]))
     return Table(
         (
             Column("Recipient host", "host", cut=50),
+            Column("TLS"),
             Column("Active recipients", "active"),
             Column("Connections out", "connections"),
             Column("Delivered", "delivered"),
             Column("Delayed", "soft"),
             Column("Bounced", "hard"),
         ),
-        tuple((domain, *numbers) for domain, numbers in rows[:limit]),
+        tuple((*named, *numbers) for named, numbers in rows[:limit]),
         empty="Nothing was delivered since the start, and nothing waits.",
     )
 
