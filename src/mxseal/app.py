@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import secrets
 import signal
 import socket
@@ -55,7 +56,7 @@ def initialise(
 ) -> InitReport:
     """Make a home with revision 1, a demonstration certificate of its own and an administrator.
 
-    AppFault when there is one already: nothing of it is touched.
+    AppFault when there is one already, or the folder holds anything else: nothing of it is touched.
     """
     now = (clock or SystemClock()).now()
     os.umask(0o077)
@@ -65,6 +66,12 @@ def initialise(
             f"There is a home in {root} already: use it, or choose another folder with --home.", EX_CANTCREAT
         )
     try:
+        if root.exists() and any(root.iterdir()):
+            raise AppFault(
+                f"The folder {root} is not empty, and all of a home is closed to other users: choose a new "
+                "or an empty folder with --home.",
+                EX_CANTCREAT,
+            )
         home.make()
     except OSError as error:
         raise AppFault(f"The home {root} can't be made: {error.strerror}.", EX_CANTCREAT) from None
@@ -112,9 +119,7 @@ async def _run(home: Home, clock: Clock) -> int:
         for problem in failed.problems:
             print(problem, file=sys.stderr)
         await gateway.stop()
-        raise AppFault(
-            "The gateway can't start with its configuration: see the problems above.", EX_CONFIG
-        ) from None
+        raise _not_started(failed) from None
     reloading: set[asyncio.Task[None]] = set()
 
     def reload() -> None:
@@ -131,6 +136,17 @@ async def _run(home: Home, clock: Clock) -> int:
     await face.stop()
     await gateway.stop()
     return 0
+
+
+_PLACE = re.compile(r"listeners\..+\.(?:address|port)")
+
+
+def _not_started(failed: BuildFailed) -> AppFault:
+    """A port that is taken, or an address that the host does not have yet, may be there on the next attempt;
+    any other problem stays until somebody changes something."""
+    if failed.problems and all(_PLACE.fullmatch(problem.path) for problem in failed.problems):
+        return AppFault("The gateway can't open its ports: see the problems above.", EX_TEMPFAIL)
+    return AppFault("The gateway can't start with its configuration: see the problems above.", EX_CONFIG)
 
 
 def notify(state: str) -> None:

@@ -317,13 +317,13 @@ def test_everything_that_can_not_be_built_is_told_at_once_with_its_key_path(site
         delivery=Delivery(certificate="broken", ca_file="/nowhere/trust.pem"),
     )
     assert site.refusals(document) == [
+        ("key-missing", "certificates.orphan.certificate"),
+        ("not-pem", "certificates.broken.certificate"),
+        ("weak-key", "certificates.weak.certificate"),
         ("unknown-certificate", "listeners.A.certificate"),
-        ("key-missing", "listeners.B.certificate"),
         ("same-key-type", "listeners.C.second_certificate"),
         ("sni-without-name", "listeners.D.sni_certificates.0"),
         ("sni-twice", "listeners.D.sni_certificates.2"),
-        ("not-pem", "certificates.broken.certificate"),
-        ("weak-key", "listeners.F.certificate"),
         ("trust-unreadable", "delivery.ca_file"),
     ]
 
@@ -332,7 +332,28 @@ def test_a_key_exchanged_in_the_store_is_refused(site: Site) -> None:
     names = list(site.secrets.kept)
     site.secrets.kept[names[0]] = site.secrets.kept[names[1]]
     document = site.document(Listener(name="In", certificate="ec"))
-    assert site.refusals(document) == [("key-damaged", "listeners.In.certificate")]
+    assert site.refusals(document) == [("key-damaged", "certificates.ec.certificate")]
+
+
+def test_certificates_that_nothing_uses_are_looked_at_too_and_each_problem_is_told_once(site: Site) -> None:
+    weak = issue("weak.example.com", rsa_key("weak", 1024), path3().near)
+    site.add("weak", weak)
+    site.keys.delete(spki_sha256(weak.key))
+    site.certificates["bad csr"] = site.certificates["ec"].model_copy(
+        update={"name": "bad csr", "csr": "nonsense"}
+    )
+    site.certificates["bad path"] = site.certificates["ec"].model_copy(
+        update={"name": "bad path", "intermediates": ("nonsense",)}
+    )
+    told = [
+        ("weak-key", "certificates.weak.certificate"),
+        ("key-missing", "certificates.weak.certificate"),
+        ("not-a-csr", "certificates.bad csr.csr"),
+        ("not-pem", "certificates.bad path.intermediates.0"),
+    ]
+    assert site.refusals(site.document()) == told
+    used = Listener(name="In", certificate="weak", sni_certificates=("weak", "bad path"))
+    assert site.refusals(site.document(used)) == told
 
 
 def test_a_trust_file_that_is_no_pem_is_refused(site: Site, tmp_path: Path) -> None:

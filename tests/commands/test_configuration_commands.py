@@ -12,7 +12,7 @@ from mxseal.commands import configuration, system
 from mxseal.commands.registry import Registry
 from mxseal.commands.results import Result
 from mxseal.commands.running import Ended, Runner
-from mxseal.config.model import Listener, Logs, RecipientAccess
+from mxseal.config.model import Certificate, Listener, Logs, RecipientAccess
 from mxseal.config.toml import parse, render
 from tests.commands.gateway import FakeClient, FakeServices, context
 from tests.config.documents import document
@@ -174,6 +174,17 @@ async def test_a_file_with_mistakes_is_not_loaded_and_all_of_them_are_told() -> 
     anna = Desk(FakeServices(), "anna", FakeClient({"bad.toml": b'hostnme = "x"\ncolour = 1\n'}))
     assert (await anna.run("loadconfig", "bad.toml")).status == 1
     assert [problem["path"] for problem in anna.result["problems"]] == ["hostnme", "colour", "default_policy"]
+    assert await anna.json("showchanges") == []
+
+
+async def test_certificates_that_cannot_be_read_are_not_loaded_even_when_nothing_uses_them() -> None:
+    new = Certificate(name="new", certificate="nonsense", csr="nonsense")
+    loaded = document(certificates=(*document().certificates, new), default_policy="NOWHERE")
+    anna = Desk(FakeServices(), "anna", FakeClient({"bad.toml": render(loaded).encode()}))
+    assert (await anna.run("loadconfig", "bad.toml")).status == 1
+    assert [problem["path"] for problem in anna.result["problems"]] == [
+        "default_policy", "certificates.new.certificate", "certificates.new.csr",
+    ]  # fmt: skip
     assert await anna.json("showchanges") == []
 
 

@@ -151,3 +151,31 @@ def test_what_only_follows_from_another_mistake_is_not_told() -> None:
     problems = examine(text, lambda document: document)
     assert isinstance(problems, list)
     assert [problem.path for problem in problems] == ["mail_flow_policies.P.action"]
+
+
+def test_a_route_whose_hops_are_all_wrong_is_not_told_to_be_empty_as_well() -> None:
+    text = """
+[smtp_routes]
+"Example.com" = ["mail:99999", "", "a b:25"]
+"example.net" = []
+"""
+    problems = examine(text, lambda document: document)
+    assert isinstance(problems, list)
+    assert [problem.path for problem in problems if "routes" in problem.path] == [
+        'smtp_routes."Example.com"[0]',
+        'smtp_routes."Example.com"[1]',
+        'smtp_routes."Example.com"[2]',
+        'smtp_routes."example.net"',
+    ]
+
+
+def test_members_that_are_no_network_are_told_with_what_to_write() -> None:
+    members = '["10.0.0.1/8", "10.0.0.0/33", "2001:db8::/129", "10.0.0.300", "2001:db8::/32"]'
+    problems = parse(f'[[sender_groups]]\nname = "A"\npolicy = "B"\nmembers = {members}\n')
+    assert isinstance(problems, list)
+    assert [problem.text for problem in problems] == [
+        "'10.0.0.1/8' has an address inside the network: write 10.0.0.0/8, or 10.0.0.1 for this host alone",
+        "'10.0.0.0/33' is not a network, write address/bits with 0 to 32 bits, such as 192.0.2.0/24",
+        "'2001:db8::/129' is not a network, write address/bits with 0 to 128 bits, such as 2001:db8::/32",
+        "'10.0.0.300' is not an IP address, write one such as 192.0.2.1 or 2001:db8::1",
+    ]

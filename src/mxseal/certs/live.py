@@ -31,7 +31,8 @@ from mxseal.certs.facts import (
 from mxseal.certs.judge import is_fqdn, key_strength
 from mxseal.certs.keys import KeyDamaged, KeyStore
 from mxseal.certs.profiles import parse, sent
-from mxseal.config.model import Delivery, Document, Listener
+from mxseal.certs.x509 import Bundle
+from mxseal.config.model import Certificate, Delivery, Document, Listener
 from mxseal.tls.contexts import (
     CertificateFiles,
     ClientTls,
@@ -114,11 +115,15 @@ class _Named(msgspec.Struct, frozen=True):
 def build(document: Document, keys: KeyStore, previous: Live | None, now: float) -> Live:
     """All contexts of `document`. Raises ContextsRefused with everything that is wrong, StorageRefused.
 
+    Every certificate of the document is looked at, also those that nothing uses: one that can't work would
+    fail on the day it is assigned.
+
     `now` (seconds since the epoch) decides among several certificates of one authority, nothing else: an
     expired certificate keeps being served (reference §1.7). `previous` None builds every context anew, as is
     needed after the system's trust list has changed.
     """
     builder = _Builder(document, keys, previous, now)
+    builder.certificates()
     servers: dict[str, Serving] = {}
     for listener in document.listeners:
         serving = builder.listener(listener)
@@ -139,13 +144,21 @@ class _Builder:
         self._keys = keys
         self._previous = previous
         self._now = now
+        self._materials: dict[str, _Material | None] = {}
+
+    def certificates(self) -> None:
+        """Look at every certificate; what is wrong with one is told here, once, not at its uses."""
+        for profile in self._document.certificates:
+            self._materials[profile.name] = self._usable(profile)
 
     def listener(self, listener: Listener) -> Serving | None:
         place = f"listeners.{listener.name}"
         before = len(self.problems)
         default = self._side_by_side(listener, place)
         named = self._by_name(listener, place)
-        if len(self.problems) > before:
+        used = (listener.certificate, listener.second_certificate, *listener.sni_certificates)
+        unusable_here = any(self._materials.get(name) is None for name in used if name is not None)
+        if unusable_here or len(self.problems) > before:
             return None
         inputs = _digest(
             *(material.chain for material in default),
@@ -242,8 +255,7 @@ class _Builder:
 
     def _material(self, name: str, path: str) -> _Material | None:
         """The profile called `name`, with its key; None when that is not possible, with the problem noted."""
-        profile = self._document.certificate(name)
-        if profile is None:
+        if name not in self._materials:
             known = ", ".join(entry.name for entry in self._document.certificates) or "none"
             self._refuse(
                 "unknown-certificate",
@@ -252,16 +264,16 @@ class _Builder:
                 path,
             )
             return None
+        return self._materials[name]
+
+    def _usable(self, profile: Certificate) -> _Material | None:
+        wrong = unusable(profile)
+        self._note(wrong)
         bundle = parse(profile)
         if isinstance(bundle, list):
-            self._note(bundle)
             return None
-        weak = [problem for problem in key_strength(bundle.leaf) if problem.severity == "error"]
-        if weak:
-            self._note([msgspec.structs.replace(problem, path=path) for problem in weak])
-            return None
-        key = self._key(name, bundle.leaf, path)
-        if key is None:
+        key = self._key(profile.name, bundle.leaf, f"certificates.{profile.name}.certificate")
+        if wrong or key is None:
             return None
         return _Material(bundle.leaf, key, pem(*sent(profile, bundle, self._now)))
 
@@ -276,7 +288,7 @@ class _Builder:
                 "key-missing",
                 f"The key store holds no key that fits the certificate {name} ({title(leaf)}, "
                 f"{key_name(leaf)}).",
-                "Import the certificate with its key, or assign another one.",
+                "Import it with its key (certconfig import), or remove it from the document.",
                 path,
             )
         return key
@@ -325,6 +337,28 @@ class _Builder:
 
     def _refuse(self, code: str, text: str, remedy: str, path: str) -> None:
         self._note([Problem(code, "error", text, remedy, path)])
+
+
+def unusable(profile: Certificate) -> list[Problem]:
+    """What keeps a certificate of the document from ever being served, as far as it shows without its key:
+    text that can't be read, a weak key. Each with its key's path."""
+    place = f"certificates.{profile.name}"
+    bundle = parse(profile)
+    problems = bundle if isinstance(bundle, list) else []
+    if isinstance(bundle, Bundle):
+        problems = [
+            msgspec.structs.replace(problem, path=f"{place}.certificate")
+            for problem in key_strength(bundle.leaf)
+            if problem.severity == "error"
+        ]
+    if profile.csr is not None:
+        try:
+            x509.load_pem_x509_csr(profile.csr.encode())
+        except ValueError:
+            text = f"The signing request of {profile.name} can't be read."
+            remedy = "Leave the key csr out, or make a new request with certconfig csr."
+            problems = [*problems, Problem("not-a-csr", "error", text, remedy, f"{place}.csr")]
+    return problems
 
 
 def server_names(leaf: x509.Certificate) -> tuple[str, ...]:

@@ -7,11 +7,12 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
+from mxseal.certs.live import unusable
 from mxseal.commands.context import CommandFailed, Context, Role
 from mxseal.commands.parameters import Argument, FileText, Option, OutputFile
 from mxseal.commands.registry import command
 from mxseal.commands.results import Column, Done, File, Problems, Result, Table, Text
-from mxseal.config.check import Problem, advice
+from mxseal.config.check import Problem, advice, check
 from mxseal.config.diff import Change
 from mxseal.config.history import Built, Commit, Committed, Conflict, NothingToCommit, Rejected
 from mxseal.config.model import Document
@@ -270,6 +271,17 @@ def _with_certificates(document: Document, known: Document) -> Document:
     return document.model_copy(update={"certificates": (*document.certificates, *kept)})
 
 
+def _unusable_certificates(document: Document, known: Document) -> list[Problem]:
+    """What is wrong with the certificates that are not in `known` already. Whether their keys are here is
+    seen by commit: a key may be imported in between."""
+    return [
+        Problem(problem.path, problem.text.rstrip("."), problem.remedy)
+        for profile in document.certificates
+        if profile not in known.certificates
+        for problem in unusable(profile)
+    ]
+
+
 @command("loadconfig", role="administrator", summary="Read the whole configuration from a file")
 def loadconfig(
     ctx: Context, file: Annotated[FileText, Argument("TOML document, '-' for standard input")],
@@ -280,7 +292,11 @@ def loadconfig(
     can be written by hand; 'certconfig delete' removes one.
     """
     known = ctx.services.history.candidate(ctx.owner)
-    document = examine(file.text, lambda loaded: _with_certificates(loaded, known))
+    document = examine(
+        file.text,
+        lambda loaded: _with_certificates(loaded, known),
+        lambda loaded: [*check(loaded), *_unusable_certificates(loaded, known)],
+    )
     if isinstance(document, list):
         return Problems(f"{file.path} was not loaded", tuple(document))
     _refuse_to_overwrite(ctx, discard)

@@ -70,14 +70,34 @@ def _member(text: str) -> str:
     """A sender group member: address, network, range-free; domain, '.domain', or 'ALL'."""
     if text.upper() == "ALL":
         return "ALL"
+    if "/" in text:
+        return _network(text)
     try:
-        return (
-            str(ipaddress.ip_network(text, strict=True)) if "/" in text else str(ipaddress.ip_address(text))
-        )
-    except ValueError as error:
-        if "/" in text or re.fullmatch(r"[0-9.]+|.*:.*", text):
-            raise ValueError(f"{text!r} is not an address or network: {error}") from None
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        if re.fullmatch(r"[0-9.]+|.*:.*", text):
+            raise ValueError(
+                f"{text!r} is not an IP address, write one such as 192.0.2.1 or 2001:db8::1"
+            ) from None
     return _domain_pattern(text)
+
+
+def _network(text: str) -> str:
+    """A network in its canonical form. Raises ValueError with a remedy."""
+    try:
+        network = ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        bits = 128 if ":" in text else 32
+        raise ValueError(
+            f"{text!r} is not a network, write address/bits with 0 to {bits} bits, such as "
+            f"{'2001:db8::/32' if bits == 128 else '192.0.2.0/24'}"
+        ) from None
+    address = ipaddress.ip_address(text.partition("/")[0])
+    if address != network.network_address:
+        raise ValueError(
+            f"{text!r} has an address inside the network: write {network}, or {address} for this host alone"
+        )
+    return str(network)
 
 
 def _ip(text: str) -> str:

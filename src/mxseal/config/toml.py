@@ -26,6 +26,8 @@ NAMED = {
 }
 """Arrays of tables, and the key that tells their entries apart."""
 
+_UNKNOWN = "unknown key"
+
 Location = tuple[str | int, ...]
 
 
@@ -56,24 +58,42 @@ def from_plain(plain: Plain) -> Document | list[Problem]:
     return repeated or document
 
 
-def examine(text: str, complete: Callable[[Document], Document]) -> Document | list[Problem]:
+def examine(
+    text: str,
+    complete: Callable[[Document], Document],
+    rules: Callable[[Document], list[Problem]] = check,
+) -> Document | list[Problem]:
     """`parse`, `complete` and the rules between keys in one, with all problems at once.
 
     `complete` adds what the text may leave out. Where types are wrong already, the rules are held against
-    what is left of the document without those values; what may only be a consequence of that is not told.
+    what is left of the document without those values; what may only be a consequence of that is not told:
+    problems of the same key, of the list or table that lost a value, and of entries that went as a whole.
     """
     parsed = parse(text)
     if isinstance(parsed, Document):
         document = complete(parsed)
-        return check(document) or document
+        return rules(document) or document
     try:
         plain = tomllib.loads(text)
         rest, lost = _without_mistakes(plain)
-        following = check(complete(_validated(rest)))
+        following = rules(complete(_validated(rest)))
     except (tomllib.TOMLDecodeError, RecursionError, ValidationError):
         return parsed
     told = {problem.path for problem in parsed}
-    return parsed + [p for p in following if p.path not in told and not any(name in p.text for name in lost)]
+    # the rules see domains in lower case; an unknown key is missed by nobody
+    gone = [problem.path.lower() for problem in parsed if problem.text != _UNKNOWN]
+    return parsed + [
+        problem
+        for problem in following
+        if problem.path not in told
+        and not any(_within(path, problem.path.lower()) for path in gone)
+        and not any(name in problem.text for name in lost)
+    ]
+
+
+def _within(path: str, table: str) -> bool:
+    """Whether `path` is `table` or lies in it."""
+    return path == table or (bool(table) and path.startswith((f"{table}.", f"{table}[")))
 
 
 def _validated(plain: Plain) -> Document:
@@ -168,7 +188,7 @@ def _problem(detail: ErrorDetails, plain: Plain) -> Problem:
     path = _path(location, plain)
     kind = detail["type"]
     if kind == "extra_forbidden":
-        return Problem(path, "unknown key", _suggestion(location))
+        return Problem(path, _UNKNOWN, _suggestion(location))
     if kind == "missing":
         return Problem(path, "this key is missing", f"Add it: {location[-1]} = …")
     if kind == "value_error":
