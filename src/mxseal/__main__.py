@@ -119,12 +119,25 @@ def _forward(called: Invocation) -> int:
     except NotRunning as error:
         if _is_help(called.words):
             return _offline_help(called.words)
-        sys.stderr.write(f"{error}\n")
-        return UNAVAILABLE
+        unknown = _unknown(called.words)
+        sys.stderr.write(f"{unknown or error}\n")
+        return USAGE if unknown else UNAVAILABLE
 
 
 def _is_help(words: list[str]) -> bool:
     return words[0] == "help" or words[-1] in ("--help", "?")
+
+
+def _unknown(words: list[str]) -> str:
+    """Why no gateway would know these words, or nothing: starting one would not help somebody's typo."""
+    from mxseal.commands.catalogue import registry  # noqa: PLC0415 - keeps the start quick
+    from mxseal.commands.registry import UsageFault  # noqa: PLC0415
+
+    try:
+        registry().find(words)
+    except UsageFault as fault:
+        return str(fault)
+    return ""
 
 
 def _offline_help(words: list[str]) -> int:

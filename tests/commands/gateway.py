@@ -123,7 +123,7 @@ def pot_new(
     litres: Annotated[float, Option("How much it holds", ask="Litres:", least=0.1, most=5)] = 1.0,
     glaze: Annotated[Literal["brown", "celadon"], Option("Its glaze", short="-g")] = "brown",
     lids: Annotated[int, Option("How many lids", least=1)] = 1,
-    mark: Annotated[list[str], Option("Marks on its foot")] = [],  # noqa: B006
+    mark: Annotated[list[str], Option("Marks on its foot", ask="Marks on its foot:")] = [],  # noqa: B006
     signed: Annotated[bool, Option("Signed by its maker")] = False,
 ) -> Result:
     """A pot is made at once."""

@@ -114,10 +114,18 @@ async def test_a_passphrase_comes_from_where_the_words_say(given: str, length: i
 
 
 async def test_somebody_at_a_terminal_is_asked_for_what_is_missing() -> None:
-    bench = Bench(FakeClient(answers=["Kyusu", "9", "0.35"]))
+    bench = Bench(FakeClient(answers=["Kyusu", "9", "0.35", ""]))
     assert (await bench.value("pot", "new"))["litres"] == 0.35
     assert bench.client.questions[:2] == ["Enter a name for this pot: []", "Litres: [1.0]"]
     assert "9.0 is not in the range" in bench.client.questions[2]
+
+
+async def test_enter_at_a_question_for_several_values_gives_none_and_more_are_split() -> None:
+    bench = Bench(FakeClient(answers=["Kyusu", "", ""]))
+    assert (await bench.value("pot", "new"))["marks"] == ()
+    assert bench.client.questions[-1] == "Marks on its foot: []"
+    bench = Bench(FakeClient(answers=["Kyusu", "", "a, b"]))
+    assert (await bench.value("pot", "new"))["marks"] == ("a", "b")
 
 
 async def test_nobody_is_asked_for_defaults_when_all_that_is_needed_was_given() -> None:
@@ -230,6 +238,10 @@ async def test_help_of_a_group_lists_its_commands(words: str) -> None:
         "  fill  Fill a pot\n  list  List the pots\n  lock  Lock a pot\n  new   Make a pot\n\n"
         "'help pot COMMAND' says more about one of them.\n"
     )  # fmt: skip
+
+
+async def test_help_of_everything_says_that_a_command_follows() -> None:
+    assert (await Bench().value("help"))["text"].startswith("Usage: COMMAND …\n\nCommands:\n")
 
 
 def _values(bench: Bench, words: str, incomplete: str = "") -> list[str]:

@@ -236,10 +236,15 @@ def test_a_home_with_a_long_path_works_all_the_same(tmp_path: Path) -> None:
         assert exchange(server, {"words": ["version"]})[-1] == {"exit": 0}
 
 
-def test_stopping_ends_the_commands_that_run(tmp_path: Path) -> None:
+def test_stopping_ends_the_commands_that_run_and_tells_their_callers(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     with serving(tmp_path) as server:
         line = Line(connect(tmp_path))
         line.send({"words": ["drip"]})
         assert line.receive() == {"out": "drop 1\n"}
     assert server.records[-1].outcome == "cancelled"
+    assert [line.receive(), line.receive()] == [{"err": "The gateway is stopping.\n"}, {"exit": 69}]
+    assert line.receive() is None
+    assert caplog.text == ""
     line.close()

@@ -85,7 +85,9 @@ def test_on_a_terminal_tables_fit_and_questions_are_asked(server: Serving) -> No
         screen.type("Kyusu\n")
         screen.expect("[1.0]> ")
         screen.type("0.5\n")
-        screen.expect("0.5")
+        screen.expect("Marks on its foot:")
+        screen.type("\n")
+        screen.expect("Litres")
         assert screen.status() == 0
 
 
@@ -93,6 +95,17 @@ def test_without_a_gateway_there_is_a_sentence_and_status_69(tmp_path: Path) -> 
     done = run(tmp_path, "status")
     assert done.returncode == 69
     assert done.stderr.startswith(b"No gateway is running in ")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [("frobnicate", "There is no command 'frobnicate'"), ("comit", "Did you mean 'commit'?")],
+)
+def test_a_typo_is_told_without_a_gateway(tmp_path: Path, words: str, said: str) -> None:
+    done = run(tmp_path, *words.split())
+    assert done.returncode == 2
+    assert said in done.stderr.decode()
+    assert b"No gateway" not in done.stderr
 
 
 def test_help_needs_no_gateway(tmp_path: Path) -> None:

@@ -88,6 +88,8 @@ def test_a_dialogue_asks_for_what_is_missing(server: Serving) -> None:
         screen.type("Kyusu\n")
         screen.expect("[1.0]> ")
         screen.type("\n")
+        screen.expect("Marks on its foot:")
+        screen.type("\n")
         assert "Kyusu" in screen.expect(PROMPT)
 
 
@@ -111,6 +113,8 @@ def test_history_keeps_commands_and_no_passphrases_and_no_answers(server: Servin
         screen.type("Secretpot\n")
         screen.expect("]> ")
         screen.type("2\n")
+        screen.expect("Marks on its foot:")
+        screen.type("\n")
         screen.expect(PROMPT)
         screen.type("\x1b[A\x1b[A\x1b[A\x1b[A")
         screen.expect("pass:***")

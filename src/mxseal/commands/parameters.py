@@ -2,7 +2,8 @@
 
 Positional parameters are arguments, keyword-only ones are options. The type says the rest: str, int, float,
 bool (a flag), Literal (choices), list of these (several), `X | None`, and the four types
-of the caller's side: FileText, FileBytes, OutputFile, Secret.
+of the caller's side: FileText, FileBytes, OutputFile, Secret. A keyword-only parameter whose type is a struct
+stands for the options that the struct's fields describe in the same way.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ class Argument(msgspec.Struct, frozen=True):
     least: float | None = None
     most: float | None = None
     short: str = ""
-    """One letter with its dash, for options."""
+    """One letter with its dash, for options; a further spelling behind a space: "-C -c"."""
     repeat: bool = False
 
 
@@ -91,6 +92,8 @@ class Parameter(msgspec.Struct, frozen=True):
     default: Any
     """MISSING when it is needed."""
     parser: click.Parameter
+    group: tuple[str, type[msgspec.Struct]] | None = None
+    """The function's parameter, and its type, that this one is a field of."""
 
     @property
     def needed(self) -> bool:
@@ -123,7 +126,22 @@ def parameters_of(function: Callable[..., Any]) -> list[Parameter]:
     """All but the first parameter, which is the Context. Raises TypeError for a type that has no words."""
     hints = get_type_hints(function, include_extras=True)
     found = list(inspect.signature(function).parameters.values())[1:]
-    return [_parameter(function.__name__, entry, hints[entry.name]) for entry in found]
+    parameters: list[Parameter] = []
+    for entry in found:
+        hint = hints[entry.name]
+        if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
+            parameters += _fields(function.__name__, entry.name, hint)
+        else:
+            parameters.append(_parameter(function.__name__, entry, hint))
+    return parameters
+
+
+def _fields(function: str, name: str, kind: type[msgspec.Struct]) -> list[Parameter]:
+    """The fields of a struct, which must be keyword-only, as options."""
+    hints = get_type_hints(kind, include_extras=True)
+    fields = inspect.signature(kind).parameters.values()
+    found = [_parameter(f"{function}, {name}", entry, hints[entry.name]) for entry in fields]
+    return [msgspec.structs.replace(entry, group=(name, kind)) for entry in found]
 
 
 def _parameter(function: str, entry: inspect.Parameter, hint: Any) -> Parameter:
@@ -162,7 +180,7 @@ def _argument(name: str, marker: Argument, kind: Any, several: bool, default: An
 
 def _option(name: str, marker: Argument, kind: Any, several: bool, default: Any) -> click.Parameter:
     flag = "--" + name.rstrip("_").replace("_", "-")
-    names = [marker.short] if marker.short else []
+    names = marker.short.split()
     shared: dict[str, Any] = {"help": marker.help, "shell_complete": _completer(marker)}
     if kind is bool:
         spelled = f"{flag}/--no-{flag[2:]}" if default is True else flag

@@ -206,7 +206,7 @@ def verbs(group: click.Group) -> list[tuple[str, str]]:
 
 def _group_help(found: Found, context: click.Context) -> str:
     formatter = context.make_formatter()
-    formatter.write_usage(" ".join(found.path), "COMMAND …")
+    formatter.write_usage(" ".join((*found.path, "COMMAND")), "…")
     assert isinstance(found.node, click.Group)
     if found.node.help:
         formatter.write_paragraph()

@@ -236,7 +236,7 @@ class _Dialogue:
             return Secret(await self._client.secret(question, entry.marker.repeat))
         if entry.kind is FileText and not entry.several:
             return FileText("what was pasted", await self._client.paste(question))
-        default = "" if entry.needed or entry.default is None else str(entry.default)
+        default = _shown(entry)
         if get_origin(entry.kind) is Literal:
             question += f" ({', '.join(str(choice) for choice in get_args(entry.kind))})"
         while True:
@@ -259,6 +259,13 @@ class _Dialogue:
         return entry.parser.type.convert(answer, entry.parser, self._parsed)
 
 
+def _shown(entry: Parameter) -> str:
+    """The default as somebody would type it."""
+    if entry.needed or entry.default is None:
+        return ""
+    return " ".join(map(str, entry.default)) if entry.several else str(entry.default)
+
+
 def _has(value: Any) -> bool:
     return value is not None and value != ()
 
@@ -279,7 +286,10 @@ def _decoded(path: str, content: bytes) -> str:
 
 async def _call(entry: Command, context: Context, values: dict[str, Any]) -> Result:
     positional = [values[parameter.name] for parameter in entry.parameters if parameter.positional]
-    keywords = {p.name: values[p.name] for p in entry.parameters if not p.positional}
+    options = [parameter for parameter in entry.parameters if not parameter.positional]
+    keywords = {p.name: values[p.name] for p in options if p.group is None}
+    for name, kind in {p.group for p in options if p.group is not None}:
+        keywords[name] = kind(**{p.name: values[p.name] for p in options if p.group == (name, kind)})
     result = entry.function(context, *positional, **keywords)
     if inspect.isawaitable(result):
         result = await result

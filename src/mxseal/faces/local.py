@@ -26,7 +26,7 @@ from mxseal.commands.results import Result, Stream, failed
 from mxseal.commands.running import CANCELLED, NOT_ALLOWED, USAGE, Runner
 from mxseal.commands.services import Services
 from mxseal.commands.words import join
-from mxseal.faces.client import bindable, socket_path
+from mxseal.faces.client import UNAVAILABLE, bindable, socket_path
 from mxseal.faces.render import Style, as_json, as_text, clean
 
 LARGEST_LINE = 8 << 20
@@ -197,6 +197,9 @@ class LocalFace:
         try:
             with contextlib.suppress(ConnectionError, _Gone):
                 await self._converse(Conversation(reader, writer), writer)
+        except asyncio.CancelledError:
+            # The end of this task: asyncio's streams report a cancelled one as a fault of the program.
+            _farewell(writer)
         finally:
             self._callers.discard(task)
             writer.close()
@@ -308,6 +311,14 @@ def _without_json(words: list[str]) -> tuple[list[str], bool]:
     if "--json" not in words[:end]:
         return words, False
     return [*(word for word in words[:end] if word != "--json"), *words[end:]], True
+
+
+def _farewell(writer: asyncio.StreamWriter) -> None:
+    """Not drained: a caller that does not read must not hold up the gateway's stop."""
+    if writer.is_closing():
+        return
+    for message in ({"err": "The gateway is stopping.\n"}, {"exit": UNAVAILABLE}):
+        writer.write(msgspec.json.encode(message) + b"\n")
 
 
 def _peer_uid(writer: asyncio.StreamWriter) -> int:
