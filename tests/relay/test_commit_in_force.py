@@ -148,7 +148,7 @@ async def test_a_commit_that_can_not_be_built_changes_nothing(
                     relay.gateway.keys.delete(name)
             outcome = await relay.try_commit(**changes)
         assert isinstance(outcome, Rejected)
-        path = "listeners.Taken.port" if fault == "port" else "listeners.IncomingMail.certificate"
+        path = "listeners.Taken.port" if fault == "port" else "certificates.New.certificate"
         assert path in {problem.path for problem in outcome.problems}
         assert relay.gateway.history.current() == before
         assert await refused(free)
