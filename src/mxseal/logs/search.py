@@ -16,6 +16,7 @@ from mxseal.logs.follow import Follower
 from mxseal.logs.offload import in_thread
 from mxseal.logs.pattern import Pattern, compile_literal, compile_pattern
 from mxseal.logs.retained import Retained, open_retained, retained, subscription
+from mxseal.logs.system import SystemGrep, usable
 
 BLOCK = 1 << 18
 """Bytes read at once: fits a processor's cache, and is searched in a fraction of a millisecond."""
@@ -59,6 +60,11 @@ def grep(
     selector = Selector(query)
     if wait is not None:
         return in_thread(_Watch(Follower(entry.folder, lines), selector), wait)
+    if selector.wants_help and usable(query.pattern):
+        reader = SystemGrep(
+            retained(entry.folder), query.pattern, ignore_case=query.ignore_case, invert=query.invert
+        )
+        return in_thread(reader)
     return in_thread(Scan(retained(entry.folder), selector))
 
 
@@ -103,6 +109,13 @@ class Selector:
         else:
             kept = [line for line in lines if _in_order(line, pieces, 0, len(line))]
         return NEWLINE.join([*kept, b""])
+
+    @property
+    def wants_help(self) -> bool:
+        """Whether each line that is found costs a step here: for more than a single literal."""
+        pieces = self._pattern.pieces
+        plain = self._context is None and self._left is None
+        return plain and (self._invert or self._pattern.ignore_case or pieces is None or len(pieces) > 1)
 
     @property
     def finished(self) -> bool:
