@@ -293,7 +293,8 @@ class Document(Table):
 
     hostname: Domain = "localhost"
     postmaster: str | None = None
-    """Where mail to postmaster of this host goes; None: it must be accepted as a normal recipient."""
+    """Where mail to postmaster of this host, also without a domain, goes; None: to the postmaster of the
+    first domain in recipient_access."""
     listeners: tuple[Listener, ...] = ()
     sender_groups: tuple[SenderGroup, ...] = ()
     mail_flow_policies: tuple[MailFlowPolicy, ...] = ()

@@ -64,10 +64,17 @@ def receptions(
             access=HostAccessTable(document, listener.name),
             recipients=recipients,
             ours=ours(listener),
-            postmaster=document.postmaster,
+            postmaster=document.postmaster or _own_postmaster(document),
         )
         for listener in document.listeners
     ]
+
+
+def _own_postmaster(document: Document) -> str | None:
+    """RFC 5321 §4.5.1: <postmaster> must be taken. Without an address in the document it is the postmaster of
+    the first domain that mail is accepted for; None where that is no single domain."""
+    domains = document.recipient_access.domains
+    return next((f"postmaster@{d}" for d in domains if d != "all" and not d.startswith(".")), None)
 
 
 class Gate:
