@@ -184,7 +184,7 @@ def _hostname(given: str | None) -> str:
     """The name that was given, else this machine's where it is one. Raises Wrong."""
     import socket  # noqa: PLC0415
 
-    from mxseal.config.model import domain_name  # noqa: PLC0415
+    from mxseal.config.values import domain_name  # noqa: PLC0415
 
     try:
         return domain_name(given or socket.gethostname())

@@ -33,7 +33,15 @@ TYPES = {
     "Port": "1 to 65535",
     "Seconds": "seconds",
     "Count": "whole number from 1",
-    "TlsLevel": "`off`, `preferred`, `required`",
+    "ReceivingLevel": "`off`, `preferred`, `required`, `preferred-verify`, `required-verify`",
+    "DeliveryLevel": "`off`, `preferred`, `required`, `preferred-verify`, `required-verify`, "
+    "`required-verify-hosted`",
+    "SenderPattern": "address, domain, `.domain` or `all`",
+    "Fingerprint": "64 hexadecimal digits",
+    "CertificateIdentity": "`sha256:` and 64 hexadecimal digits, or a DNS name",
+    "Protocol": "`TLSv1`, `TLSv1.1`, `TLSv1.2`, `TLSv1.3`",
+    "Severity": "`critical`, `warning`, `information`",
+    "AlertClass": "`system`, `delivery`, `certificates`, `storage`, `security`",
     "Action": "`accept`, `relay`, `reject`, `refuse`",
 }
 _SIZES = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))

@@ -16,7 +16,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from mxseal.certs.facts import PrivateKey, Problem, alternative_names, common_name, error, pem
 from mxseal.certs.judge import is_fqdn
-from mxseal.config.model import Certificate, domain_name
+from mxseal.config.model import Certificate
+from mxseal.config.values import domain_name
 
 KeyKind = Literal["rsa-2048", "rsa-3072", "rsa-4096", "ecdsa-p256", "ecdsa-p384"]
 DEFAULT_DAYS = 3650

@@ -37,7 +37,8 @@ from mxseal.commands.registry import command
 from mxseal.commands.results import Column, Done, Field, File, Problems, Record, Result, Table
 from mxseal.commands.words import nearest
 from mxseal.config import check as config_check
-from mxseal.config.model import Certificate, Document, Name
+from mxseal.config.model import Certificate, Document
+from mxseal.config.values import Name
 from mxseal.storage.ports import StorageRefused
 
 GROUPS = {

@@ -12,7 +12,7 @@ from mxseal.commands.context import CommandFailed, Context
 from mxseal.commands.parameters import Argument, Option
 from mxseal.commands.registry import command
 from mxseal.commands.results import Column, Done, Field, Parts, Record, Result, Table
-from mxseal.config.model import domain_name
+from mxseal.config.values import domain_name
 from mxseal.relay.orders import Selection, delete, deliver_now
 from mxseal.relay.queue import Lane, Queue
 from mxseal.relay.resolver import DnsFault

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 
-from mxseal.config.model import Document, Listener, PolicyLimits, SenderGroup, split_host_port
+from mxseal.config.model import Document, Listener, PolicyLimits, SenderGroup
+from mxseal.config.values import split_host_port
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+$")
 NARROWEST_RELAY = {4: 8, 6: 16}

@@ -5,126 +5,36 @@ Types and ranges are checked here, cross-field rules in `check`. Private keys an
 
 from __future__ import annotations
 
-import ipaddress
-import re
 from typing import Annotated, Any, Literal
 
-import idna
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
-TlsLevel = Literal["off", "preferred", "required"]
-"""Receiving: reference §3.1; delivery: reference §3.3, levels 1 to 3."""
+from mxseal.config.values import (
+    CertificateIdentity,
+    Count,
+    DestinationDomain,
+    Domain,
+    DomainPattern,
+    Fingerprint,
+    HostPort,
+    IpAddress,
+    Member,
+    Name,
+    Port,
+    Seconds,
+    SenderPattern,
+)
+
+ReceivingLevel = Literal["off", "preferred", "required", "preferred-verify", "required-verify"]
+"""Reference §3.1; 'verify' is about the client's certificate."""
+DeliveryLevel = Literal[
+    "off", "preferred", "required", "preferred-verify", "required-verify", "required-verify-hosted"
+]
+"""Reference §3.3."""
+Protocol = Literal["TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"]
+Severity = Literal["critical", "warning", "information"]
+AlertClass = Literal["system", "delivery", "certificates", "storage", "security"]
 Action = Literal["accept", "relay", "reject", "refuse"]
-CidrOrName = str
-
-_LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)$")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,62}$")
-DEFAULT = "default"
-
-
-def domain_name(text: str) -> str:
-    """The A-label form of a domain name, lower case. Raises ValueError with a remedy."""
-    name = text.strip().rstrip(".").lower()
-    if not name.isascii():
-        try:
-            name = idna.encode(name, uts46=True).decode()
-        except idna.IDNAError as error:
-            raise ValueError(f"{text!r} is not a domain name: {error}") from None
-    if not name or len(name) > 253 or not all(_LABEL.match(label) for label in name.split(".")):
-        raise ValueError(f"{text!r} is not a domain name, write one such as mx.example.com")
-    return name
-
-
-def _domain_pattern(text: str) -> str:
-    """A domain, '.example.com' for its sub-domains, or 'all'."""
-    if text.lower() == "all":
-        return "all"
-    return "." + domain_name(text[1:]) if text.startswith(".") else domain_name(text)
-
-
-def _destination(text: str) -> str:
-    return DEFAULT if text.lower() == DEFAULT else _domain_pattern(text)
-
-
-def _host_port(text: str) -> str:
-    split_host_port(text)
-    return text
-
-
-def split_host_port(text: str, default: int = 25) -> tuple[str, int]:
-    """('host', port) of 'host', 'host:port', '[v6]:port'. Raises ValueError with a remedy."""
-    match = re.fullmatch(r"\[([0-9a-fA-F:.]+)\](?::(\d{1,5}))?|([^:\[\]]+)(?::(\d{1,5}))?", text.strip())
-    if match is None:
-        raise ValueError(f"{text!r} is not host:port, write mail.example.com:25 or [2001:db8::1]:25")
-    host = match[1] or match[3]
-    port = int(match[2] or match[4] or default)
-    if not 0 < port < 65536:
-        raise ValueError(f"{text!r}: the port must be 1 to 65535")
-    try:
-        return str(ipaddress.ip_address(host)), port
-    except ValueError:
-        return domain_name(host), port
-
-
-def _member(text: str) -> str:
-    """A sender group member: address, network, range-free; domain, '.domain', or 'ALL'."""
-    if text.upper() == "ALL":
-        return "ALL"
-    if "/" in text:
-        return _network(text)
-    try:
-        return str(ipaddress.ip_address(text))
-    except ValueError:
-        if re.fullmatch(r"[0-9.]+|.*:.*", text):
-            raise ValueError(
-                f"{text!r} is not an IP address, write one such as 192.0.2.1 or 2001:db8::1"
-            ) from None
-    return _domain_pattern(text)
-
-
-def _network(text: str) -> str:
-    """A network in its canonical form. Raises ValueError with a remedy."""
-    try:
-        network = ipaddress.ip_network(text, strict=False)
-    except ValueError:
-        bits = 128 if ":" in text else 32
-        raise ValueError(
-            f"{text!r} is not a network, write address/bits with 0 to {bits} bits, such as "
-            f"{'2001:db8::/32' if bits == 128 else '192.0.2.0/24'}"
-        ) from None
-    address = ipaddress.ip_address(text.partition("/")[0])
-    if address != network.network_address:
-        raise ValueError(
-            f"{text!r} has an address inside the network: write {network}, or {address} for this host alone"
-        )
-    return str(network)
-
-
-def _ip(text: str) -> str:
-    try:
-        return str(ipaddress.ip_address(text))
-    except ValueError:
-        raise ValueError(f"{text!r} is not an IP address, write one such as 127.0.0.1 or ::1") from None
-
-
-def _profile_name(text: str) -> str:
-    if not _NAME.match(text):
-        raise ValueError(
-            f"{text!r} can't be a name: use letters, digits, space, '.', '_' and '-', at most 63"
-        )
-    return text
-
-
-Domain = Annotated[str, AfterValidator(domain_name)]
-DomainPattern = Annotated[str, AfterValidator(_domain_pattern)]
-DestinationDomain = Annotated[str, AfterValidator(_destination)]
-HostPort = Annotated[str, AfterValidator(_host_port)]
-Member = Annotated[str, AfterValidator(_member)]
-IpAddress = Annotated[str, AfterValidator(_ip)]
-Name = Annotated[str, AfterValidator(_profile_name)]
-Port = Annotated[int, Field(ge=1, le=65535)]
-Seconds = Annotated[float, Field(gt=0, le=30 * 86400)]
-Count = Annotated[int, Field(ge=1)]
 
 
 class Table(BaseModel):
@@ -181,6 +91,9 @@ class SenderGroup(Table):
     name: Name
     members: tuple[Member, ...] = ()
     policy: Name
+    certificates: tuple[CertificateIdentity, ...] = ()
+    """Verified client certificates that belong to the group: 'sha256:' and 64 hexadecimal digits, or a DNS
+    name that the certificate must carry. Needs a policy at a verify level."""
     listeners: tuple[Name, ...] = ()
     """Only on these listeners; empty: on all."""
 
@@ -198,7 +111,9 @@ class MailFlowPolicy(Table):
 
     name: Name
     action: Action = "accept"
-    tls: TlsLevel = "off"
+    tls: ReceivingLevel = "off"
+    tls_senders: tuple[SenderPattern, ...] = ()
+    """Envelope senders whose mail is taken over TLS only, whatever the level (reference §3.1)."""
     limits: PolicyLimits = PolicyLimits()
 
 
@@ -212,8 +127,15 @@ class Destination(Table):
     """`[[destinations]]`: destination controls for a domain, '.domain', or 'default' (reference §3.3)."""
 
     domain: DestinationDomain
-    tls: TlsLevel | None = None
+    tls: DeliveryLevel | None = None
     """None: the default entry's level."""
+    trust_anchors: tuple[Name, ...] = ()
+    """Names of custom authorities: the only ones that this destination's chain may end in; empty: all."""
+    pins: tuple[Fingerprint, ...] = ()
+    """SHA-256 of public keys (SubjectPublicKeyInfo), one of which the server's certificate must have."""
+    alert: bool | None = None
+    """Whether a required TLS connection that fails raises an alert; None: as
+    `delivery.alert_on_tls_failure`."""
     concurrency: Annotated[int, Field(ge=1, le=1000)] | None = None
     messages_per_connection: Annotated[int, Field(ge=1, le=10_000)] | None = None
 
@@ -239,8 +161,10 @@ class Delivery(Table):
     idle_time: Seconds = 5.0
     handshake_time: Seconds = 30.0
     ca_file: str | None = None
-    """PEM file of trusted authorities; None: the system's list."""
+    """PEM file that takes the place of the system's list of authorities; None: the system's."""
     post_quantum: bool = True
+    alert_on_tls_failure: bool = False
+    """Reference §5: an alert when a required TLS connection fails, for all destinations that say nothing."""
 
 
 class Queue(Table):
@@ -264,6 +188,101 @@ class Certificate(Table):
     """PEM of the signing request, until the signed certificate has come."""
     send_exact_path: bool = True
     """Send leaf and path only, each once, in order, whatever is stored among the intermediates."""
+
+
+class Authority(Table):
+    """`[[trust.authorities]]`: one certificate authority of the custom list."""
+
+    name: Name
+    certificate: str
+    """PEM, one certificate."""
+
+
+class CrlSource(Table):
+    """`[[trust.crl_sources]]`: where a list of revoked certificates is fetched (reference §1.5)."""
+
+    name: Name
+    url: str
+    """http:// or https://; DER or PEM."""
+    secondary_url: str | None = None
+    schedule: Literal["never", "hourly", "daily", "weekly"] = "daily"
+    enabled: bool = True
+
+
+class Trust(Table):
+    """`[trust]`: which authorities are believed when a peer's certificate is verified."""
+
+    system: bool = True
+    custom: bool = False
+    authorities: tuple[Authority, ...] = ()
+    crl_sources: tuple[CrlSource, ...] = ()
+    crl_inbound: bool = False
+    crl_outbound: bool = False
+
+
+class TlsSettings(Table):
+    """`[ssl.inbound]`, `[ssl.outbound]`, `[ssl.gui]`: protocol versions and cipher lists (`sslconfig`)."""
+
+    profile: Literal["modern", "intermediate", "old"] = "intermediate"
+    protocols: tuple[Protocol, ...] | None = None
+    """None: the profile's."""
+    ciphers: str | None = None
+    """An OpenSSL cipher string for TLS 1.2 and older; None: the profile's."""
+
+
+class Ssl(Table):
+    """`[ssl]`: by use."""
+
+    inbound: TlsSettings = TlsSettings()
+    outbound: TlsSettings = TlsSettings()
+    gui: TlsSettings = TlsSettings()
+
+
+class TlsOverride(Table):
+    """`[[tls_overrides]]`: a delivery level by sender or recipient, which outranks the destination (reference
+    §3.6); the first entry that matches counts. Exactly one of `sender` and `recipient` is set."""
+
+    sender: SenderPattern | None = None
+    recipient: SenderPattern | None = None
+    tls: DeliveryLevel
+
+
+class AlertRecipient(Table):
+    """`[[alerts.recipients]]`: who gets which alerts by mail."""
+
+    address: str
+    classes: tuple[AlertClass, ...] = ()
+    """Empty: all."""
+    severities: tuple[Severity, ...] = ()
+    """Empty: all."""
+
+
+class Webhook(Table):
+    """`[[alerts.webhooks]]`: alerts as JSON by HTTP POST."""
+
+    name: Name
+    url: str
+    """https://, or http:// to this machine."""
+    classes: tuple[AlertClass, ...] = ()
+    severities: tuple[Severity, ...] = ()
+
+
+class Alerts(Table):
+    """`[alerts]`: reference §5. Seconds, counts."""
+
+    recipients: tuple[AlertRecipient, ...] = ()
+    webhooks: tuple[Webhook, ...] = ()
+    from_address: str | None = None
+    """None: alert@hostname."""
+    first_wait: Annotated[float, Field(ge=0, le=86_400)] = 300.0
+    """Until a duplicate is sent; doubled each time. 0: every duplicate is sent at once."""
+    longest_wait: Annotated[float, Field(ge=0, le=7 * 86_400)] = 3600.0
+    kept: Annotated[int, Field(ge=1, le=1000)] = 50
+    """How many alerts `displayalerts` shows."""
+    queue_age: Seconds | None = 4 * 3600.0
+    """The oldest message's age that raises an alert; None: never."""
+    disk_free_percent: Annotated[int, Field(ge=0, le=90)] = 10
+    """An alert when less of the disk is free; 0: never."""
 
 
 class Dns(Table):
@@ -307,6 +326,13 @@ class Document(Table):
     delivery: Delivery = Delivery()
     queue: Queue = Queue()
     certificates: tuple[Certificate, ...] = ()
+    trust: Trust = Trust()
+    ssl: Ssl = Ssl()
+    tls_overrides: tuple[TlsOverride, ...] = ()
+    alerts: Alerts = Alerts()
+    workers: Annotated[int, Field(ge=0, le=64)] = 0
+    """Processes that move mail; 0: as many as the machine has processors for this program. Takes effect at
+    the next start."""
     dns: Dns = Dns()
     logs: Logs = Logs()
 

@@ -13,7 +13,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from mxseal.config.check import Problem, check, key_path
-from mxseal.config.model import Document, Plain, domain_name
+from mxseal.config.model import Document, Plain
+from mxseal.config.values import domain_name
 
 LARGEST = 4 << 20
 """Bytes of the largest document that is read."""

@@ -16,7 +16,8 @@ from typing import Any, cast
 import msgspec
 
 from mxseal.clock import Clock, Timer
-from mxseal.config.model import Document, domain_name
+from mxseal.config.model import Document
+from mxseal.config.values import domain_name
 from mxseal.events.bus import Bus
 from mxseal.events.types import MessageFinished, RecipientBounced, RecipientDelayed
 from mxseal.mail.status import words

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mxseal.config.model import domain_name
+from mxseal.config.values import domain_name
 from mxseal.events.types import (
     MessageAborted,
     MessageQueued,

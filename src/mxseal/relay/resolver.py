@@ -22,7 +22,8 @@ import dns.reversename
 import msgspec
 
 from mxseal.clock import Clock
-from mxseal.config.model import Dns, split_host_port
+from mxseal.config.model import Dns
+from mxseal.config.values import split_host_port
 from mxseal.relay.routing import MailExchanger, is_null_mx, order_exchangers
 
 _CACHE_ENTRIES = 20_000

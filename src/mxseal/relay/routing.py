@@ -11,7 +11,8 @@ from typing import TypeVar
 
 import msgspec
 
-from mxseal.config.model import DEFAULT, Destination, Document, TlsLevel, split_host_port
+from mxseal.config.model import DeliveryLevel, Destination, Document
+from mxseal.config.values import DEFAULT, split_host_port
 
 T = TypeVar("T")
 
@@ -28,7 +29,7 @@ class Target(msgspec.Struct, frozen=True):
     """The domain whose MX is asked; empty for a route, which several domains share."""
     hosts: tuple[tuple[str, int], ...]
     """(host, port) of an SMTP route, tried in order; empty: ask the domain's MX."""
-    tls: TlsLevel
+    tls: DeliveryLevel
     concurrency: int
     messages_per_connection: int
 
