@@ -21,7 +21,8 @@ LARGE = b"Subject: large\r\n\r\n" + b"0123456789abcdef" * 8192
 
 def open_spool(folder: Path, clock: ManualClock | None = None, **limits: int) -> SqliteSpool:
     values = {"max_messages": 100, "max_bytes": 1 << 30, "min_free_bytes": 0, **limits}
-    return SqliteSpool(folder, clock or ManualClock(), Limits(**values))
+    messages, size, free = values.values()
+    return SqliteSpool(folder, clock or ManualClock(), Limits(messages, size, free))
 
 
 async def store(
@@ -225,4 +226,17 @@ async def test_what_was_promised_survives_kill_9(tmp_path: Path, after: int) -> 
     assert set(promised) <= set(kept)
     for mid, queued in kept.items():
         assert len(await content(spool, mid)) == queued.envelope.size
+    spool.close()
+
+
+async def test_recipients_that_wait_longer_than_anybody_can_have_set_are_called_back(tmp_path: Path) -> None:
+    clock = ManualClock()
+    spool, now = open_spool(tmp_path / "spool", clock), clock.now()
+    await store(spool, 1, due=now + 30.0)
+    for mid in range(2, 30):
+        await store(spool, mid, due=now + 31_536_000.0)
+    await spool.recall(now + 100.0, now + 50.0)
+    assert await spool.next_due(now) == now + 30.0
+    waiting = {r.next_attempt for q in await spool.browse(1, 100) for r in q.recipients}
+    assert now + 45.0 <= min(waiting) < max(waiting) <= now + 50.0
     spool.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import apsw
@@ -40,23 +41,6 @@ def test_each_owner_has_a_candidate_of_its_own(tmp_path: Path) -> None:
     state.drop_candidate("bert")
     assert state.candidate("anna") == Candidate(owner="anna", based_on=2, toml="z")
     assert state.candidate("bert") is None
-
-
-def test_a_counter_never_gives_a_number_twice_not_even_after_a_crash(tmp_path: Path) -> None:
-    state = open_state(tmp_path)
-    given = [state.allocate("mid") for _ in range(2500)]
-    assert given == list(range(1, 2501))
-    state._db.close()  # a crash: nothing is given back
-    again = open_state(tmp_path)
-    assert again.allocate("mid") > 2500
-    assert again.allocate("icid") == 1
-
-
-def test_a_clean_end_leaves_no_gap_in_a_counter(tmp_path: Path) -> None:
-    state = open_state(tmp_path)
-    assert [state.allocate("dcid") for _ in range(3)] == [1, 2, 3]
-    state.close()
-    assert open_state(tmp_path).allocate("dcid") == 4
 
 
 def test_secrets_are_not_readable_in_the_file_and_open_with_the_key_file_only(tmp_path: Path) -> None:
@@ -101,3 +85,25 @@ def test_a_home_belongs_to_one_process(tmp_path: Path) -> None:
     home.unlock()
     other.lock()
     other.unlock()
+
+
+def test_a_state_can_be_opened_while_another_process_writes_it(tmp_path: Path) -> None:
+    state = open_state(tmp_path)
+    stop = threading.Event()
+
+    def write() -> None:
+        number = 0
+        while not stop.is_set():
+            number += 1
+            state.put_fact("last", str(number) * 500)
+            if number % 7 == 0:
+                state._db.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        for _ in range(60):
+            open_state(tmp_path).close()
+    finally:
+        stop.set()
+        writer.join()

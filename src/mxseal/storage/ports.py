@@ -22,6 +22,20 @@ class StorageRefused(Exception):
         self.kind = kind
 
 
+class QueueDamage(msgspec.Struct, frozen=True, kw_only=True):
+    """Damage that the store found in itself: what became of it. An operator has to hear of it."""
+
+    file: str
+    """The file, or the message, that is damaged."""
+    problem: str
+    saved: int
+    """Messages of a damaged file that are whole and go on."""
+    aside: tuple[int, ...]
+    """The messages that were set aside, by their MID."""
+    folder: str
+    """Where what is damaged lies now."""
+
+
 INLINE_BYTES = 64 * 1024
 """Content up to this size shares the fsync of its message; larger content is written before it."""
 
@@ -104,6 +118,8 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     icid: int | None = None
     dsn_for: int | None = None
     """The message that this delivery status notification is about."""
+    tls_level: str | None = None
+    """The message's own level of delivery, which outranks all rules; None: it has none."""
 
 
 class Queued(msgspec.Struct, frozen=True, kw_only=True):
@@ -170,7 +186,16 @@ class Spool(Protocol):
         """When the first recipient that waits beyond `after` falls due."""
         ...
 
+    async def recall(self, beyond: float, latest: float) -> None:
+        """Recipients that wait beyond a moment that nobody can have set (the wall clock was put back) wait no
+        longer than `latest`, spread over the last tenth of the time until then."""
+        ...
+
     async def load(self, mid: int) -> Queued | None: ...
+
+    async def set_level(self, mid: int, level: str | None) -> bool:
+        """Keep a message's own level of delivery; None takes it away. Gives whether there is the message."""
+        ...
 
     async def browse(self, after: int, limit: int) -> list[Queued]:
         """Messages with a MID beyond `after`, in order: for listings, page by page."""

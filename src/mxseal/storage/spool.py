@@ -2,6 +2,8 @@
 
 A message is there when its row is committed. Large content is written, fsynced and renamed before that, and
 unlinked after the row is gone; files without a row are left over from a crash and removed at the start.
+Damage is looked for when the queue is opened (`queuefile`), and noticed while it is used: a message that is
+not whole is set aside, a file that SQLite can't read is salvaged, and meanwhile mail is put off.
 """
 
 from __future__ import annotations
@@ -9,42 +11,56 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import zlib
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import apsw
 
 from mxseal.clock import Clock
-from mxseal.storage.ports import INLINE_BYTES, Envelope, Outcome, Queued, Recipient, StorageRefused
-from mxseal.storage.writer import GroupWriter, connect, refused
+from mxseal.storage.aside import Aside
+from mxseal.storage.ports import (
+    INLINE_BYTES,
+    Envelope,
+    Outcome,
+    Queued,
+    QueueDamage,
+    Recipient,
+    StorageRefused,
+)
+from mxseal.storage.queuefile import PAGE_BYTES, Opened, leave_log, open_queue, set_aside
+from mxseal.storage.rows import message_row, message_sum, recipient_row, recipient_sum
+from mxseal.storage.schema import DAMAGED
+from mxseal.storage.writer import GroupWriter, refused
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS messages(
-    mid INTEGER PRIMARY KEY, sender TEXT NOT NULL, size INTEGER NOT NULL, queued_at REAL NOT NULL,
-    smtputf8 INTEGER NOT NULL, eightbit INTEGER NOT NULL, icid INTEGER, dsn_for INTEGER,
-    body BLOB);
-CREATE TABLE IF NOT EXISTS recipients(
-    mid INTEGER NOT NULL, rid INTEGER NOT NULL, address TEXT NOT NULL, attempts INTEGER NOT NULL,
-    next_attempt REAL NOT NULL, last_error TEXT NOT NULL, warned INTEGER NOT NULL,
-    PRIMARY KEY(mid, rid)) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS recipients_due ON recipients(next_attempt);
-"""
-_PAGE_BYTES = 16 * 1024
-"""Several small messages share a page, and the log is written page by page: a third of the system calls."""
+T = TypeVar("T")
+
+_INSERT_MESSAGE = "INSERT INTO messages VALUES (?,?,?,?,?,?,?,?,?,?,?)"
+_INSERT_RECIPIENT = "INSERT INTO recipients VALUES (?,?,?,?,?,?,?,?)"
 _LOOK_AGAIN_BYTES = 16 << 20
+_WORTH_BYTES = 1 << 20
 _PIECE_BYTES = 256 * 1024
-_MESSAGE = "m.mid, m.sender, m.size, m.queued_at, m.smtputf8, m.eightbit, m.icid, m.dsn_for"
-_RECIPIENT = "r.rid, r.address, r.attempts, r.next_attempt, r.last_error, r.warned"
+_REPAIR_AGAIN = 60.0
+_MESSAGE = "m.mid, m.sender, m.size, m.queued_at, m.smtputf8, m.eightbit, m.icid, m.dsn_for, m.tls_level"
+_RECIPIENT = "r.rid, r.address, r.attempts, r.next_attempt, r.last_error, r.warned, r.crc"
 
 
 class Limits:
     """Bounds of the spool; replaced as a whole when the configuration changes."""
 
-    def __init__(self, max_messages: int, max_bytes: int, min_free_bytes: int) -> None:
+    def __init__(
+        self,
+        max_messages: int,
+        max_bytes: int,
+        min_free_bytes: int,
+        together: Callable[[int, int], tuple[int, int]] = lambda messages, size: (messages, size),
+    ) -> None:
+        """`together` gives (messages, bytes) of all shares of the queue, and is told those of this one."""
         self.max_messages = max_messages
         self.max_bytes = max_bytes
         self.min_free_bytes = min_free_bytes
+        self.together = together
 
 
 class SqliteSpool:
@@ -63,31 +79,48 @@ class SqliteSpool:
         self._folder = folder
         self._bodies = folder / "bodies"
         self._incoming = folder / "incoming"
-        for each in (folder, self._bodies, self._incoming):
-            each.mkdir(mode=0o700, exist_ok=True)
-        connection = connect(folder / "queue.db", page_size=_PAGE_BYTES)
-        connection.execute(_SCHEMA)
-        self._writer = GroupWriter(connection, self._heard)
-        self._reader = connect(folder / "queue.db", read_only=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._told = report
         self._trouble: StorageRefused | None = None
         self._free_checked = float("-inf")
         self._no_room: StorageRefused | None = None
         self._sequence = 0
         self._taken = 0
-        self._clear_leftovers()
-        row = self._reader.execute("SELECT count(*), coalesce(sum(size), 0) FROM messages").fetchone()
-        self._messages, self._bytes = (int(row[0]), int(row[1])) if row else (0, 0)
+        self._alert: Callable[[QueueDamage], None] | None = None
+        self._untold: list[QueueDamage] = []
+        self._repair: asyncio.Task[None] | None = None
+        self._closed = False
+        self._install(self._open(None))
 
-    def _clear_leftovers(self) -> None:
-        for part in self._incoming.iterdir():
-            part.unlink()
-        for body in self._bodies.iterdir():
-            if not body.name.isdecimal():
-                continue  # not ours: an operator's file is not removed
-            known = self._reader.execute("SELECT 1 FROM messages WHERE mid=?", (int(body.name),)).fetchone()
-            if known is None:
-                body.unlink()
+    def _open(self, broken: str | None) -> Opened:
+        for each in (self._bodies, self._incoming):
+            each.mkdir(mode=0o700, exist_ok=True)
+        opened = open_queue(self._folder, self._bodies, self._clock.now(), broken)
+        if broken is None:
+            for part in self._incoming.iterdir():
+                part.unlink()
+        return opened
+
+    def _install(self, opened: Opened) -> None:
+        self._connection = opened.writer
+        self._writer = GroupWriter(opened.writer, self._heard)
+        self._reader = opened.reader
+        self._messages, self._bytes = opened.messages, opened.bytes
+        for damage in opened.damage:
+            self._tell(damage)
+
+    def tell(self, alert: Callable[[QueueDamage], None]) -> None:
+        """From now on `alert` hears of damage; first of what was found when the queue was opened."""
+        self._alert = alert
+        untold, self._untold = self._untold, []
+        for damage in untold:
+            alert(damage)
+
+    def _tell(self, damage: QueueDamage) -> None:
+        if self._alert is None:
+            self._untold.append(damage)
+        else:
+            self._alert(damage)
 
     def _heard(self, trouble: StorageRefused | None) -> None:
         self._trouble = trouble
@@ -99,13 +132,19 @@ class SqliteSpool:
         return SqliteIncoming(self)
 
     def refusal(self) -> StorageRefused | None:
-        if self._messages >= self.limits.max_messages or self._bytes >= self.limits.max_bytes:
-            return StorageRefused("full", f"the queue holds {self._messages} messages, {self._bytes} bytes")
+        messages, size = self.limits.together(self._messages, self._bytes)
+        if messages >= self.limits.max_messages or size >= self.limits.max_bytes:
+            return StorageRefused("full", f"the queue holds {messages} messages, {size} bytes")
+        if self._repair is not None:
+            return _repairing()
         now = self._clock.monotonic()
         # Each second or 16 MB: a look for each message would be waste.
         if now - self._free_checked >= 1.0 or self._taken >= _LOOK_AGAIN_BYTES:
             self._free_checked, self._taken = now, 0
-            free = shutil.disk_usage(self._folder).free + self._reusable()
+            try:
+                free = shutil.disk_usage(self._folder).free + self._reusable()
+            except (OSError, apsw.Error) as error:
+                return refused(error)
             if free < self.limits.min_free_bytes:
                 self._no_room = StorageRefused("full", f"{free} bytes are free on the disk of {self._folder}")
             else:
@@ -117,7 +156,22 @@ class SqliteSpool:
         free = self._reader.execute("PRAGMA freelist_count").get
         log = self._folder / "queue.db-wal"
         written = log.stat().st_size if log.exists() else 0
-        return written + (free * _PAGE_BYTES if isinstance(free, int) else 0)
+        return written + (free * PAGE_BYTES if isinstance(free, int) else 0)
+
+    def give_room(self) -> None:
+        """Where the disk is short, give back to it what messages left behind in the database: the other
+        shares of the queue can't use it. Blocks for as long as writing what still waits takes."""
+        try:
+            if shutil.disk_usage(self._folder).free >= self.limits.min_free_bytes or self._writer.busy:
+                return
+            left_behind = self._reusable()
+            if left_behind < _WORTH_BYTES or self._bytes * 8 > left_behind:
+                return
+            self._connection.execute("VACUUM")
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except (OSError, apsw.Error):
+            return  # it is tried again; what is wrong is told when a message is stored
+        self._free_checked = float("-inf")
 
     def count_taken(self, size: int) -> None:
         """Note content that is on its way to the disk."""
@@ -128,29 +182,24 @@ class SqliteSpool:
         return self._incoming / f"{self._sequence}.part"
 
     async def store(
-        self, envelope: Envelope, recipients: Sequence[Recipient], inline: bytes | None, part: Path | None
+        self, envelope: Envelope, recipients: Sequence[Recipient], content: bytes | Path, crc: int
     ) -> None:
-        """Make a message durable; `part` is its content in a file, else `inline` is."""
+        """Make a message durable; `content` is a file when it is large, `crc` its CRC-32."""
+        part = content if isinstance(content, Path) else None
+        inline = content if isinstance(content, bytes) else None
         if part is not None:
             await asyncio.to_thread(self._keep_body, part, self._bodies / str(envelope.mid))
 
         def insert(cursor: apsw.Cursor) -> None:
-            e = envelope
-            cursor.execute(
-                "INSERT INTO messages VALUES (?,?,?,?,?,?,?,?,?)",
-                (e.mid, e.sender, e.size, e.queued_at, e.smtputf8, e.eightbit, e.icid, e.dsn_for, inline),
-            )
-            for r in recipients:
-                cursor.execute(
-                    "INSERT INTO recipients VALUES (?,?,?,?,?,?,?)",
-                    (e.mid, r.rid, r.address, r.attempts, r.next_attempt, r.last_error, r.warned),
-                )
+            cursor.execute(_INSERT_MESSAGE, message_row(envelope, inline, crc))
+            for recipient in recipients:
+                cursor.execute(_INSERT_RECIPIENT, recipient_row(envelope.mid, recipient))
 
         try:
-            await self._writer.submit(insert)
+            await self._write(insert)
         except StorageRefused:
             if part is not None:
-                (self._bodies / str(envelope.mid)).unlink(missing_ok=True)
+                _remove(self._bodies / str(envelope.mid))
             raise
         self._messages += 1
         self._bytes += envelope.size
@@ -167,13 +216,13 @@ class SqliteSpool:
             finally:
                 os.close(folder)
         except OSError as error:
-            body.unlink(missing_ok=True)
+            _remove(body)
             raise refused(error) from error
 
     # --- the queue ----------------------------------------------------------------------------------------
 
     async def settle(self, outcomes: Sequence[Outcome]) -> list[int]:
-        finished, gone = await self._writer.submit(lambda cursor: self._settle(cursor, outcomes))
+        finished, gone = await self._write(lambda cursor: self._settle(cursor, outcomes))
         self._messages -= len(finished)
         self._bytes -= gone
         for mid in finished:
@@ -206,10 +255,86 @@ class SqliteSpool:
         return finished, gone
 
     def _read(self, query: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:
+        if self._repair is not None:
+            raise _repairing()
         try:
             return list(self._reader.execute(query, values))
         except apsw.Error as error:
+            if isinstance(error, DAMAGED):
+                self._broken(error)
             raise refused(error) from error
+
+    async def _write(self, operation: Callable[[apsw.Cursor], T]) -> T:
+        if self._repair is not None:
+            raise _repairing()
+
+        def watched(cursor: apsw.Cursor) -> T:
+            try:
+                return operation(cursor)
+            except DAMAGED as error:
+                self._broken(error)
+                raise
+
+        return await self._writer.submit(watched)
+
+    # --- damage -------------------------------------------------------------------------------------------
+
+    def _broken(self, error: Exception) -> None:
+        """SQLite can't read its file: salvage what is in it, and go on with that."""
+        if self._repair is None and not self._closed:
+            self._repair = asyncio.get_running_loop().create_task(self._salvage(str(error)))
+
+    async def _salvage(self, problem: str) -> None:
+        await self._writer.drain()  # nothing new comes in meanwhile
+        leave_log(self._connection)
+        self._shut()
+        while not self._closed:
+            try:
+                opened = await asyncio.to_thread(self._open, problem)
+            except (OSError, apsw.Error) as error:
+                self._heard(refused(error))
+                await self._pause(_REPAIR_AGAIN)
+                continue
+            self._install(opened)
+            self._repair = None
+            if self._trouble is not None:
+                self._heard(None)
+            return
+
+    async def _pause(self, seconds: float) -> None:
+        over = asyncio.Event()
+        self._clock.call_later(seconds, over.set)
+        await over.wait()
+
+    async def _set_aside(self, mid: int, problem: str) -> None:
+        """Take a message that is not whole out of the queue, with what is left of it."""
+        if self._repair is not None:
+            raise _repairing()
+        aside = Aside(self._folder, self._clock.now())
+        damage: list[QueueDamage] = []
+
+        def move(cursor: apsw.Cursor) -> tuple[int, int]:
+            row = cursor.execute("SELECT size FROM messages WHERE mid=?", (mid,)).fetchone()
+            known = cursor.execute("SELECT 1 FROM recipients WHERE mid=?", (mid,)).fetchone()
+            if row is None and known is None:
+                return 0, 0  # somebody was quicker
+            damage.extend(set_aside(cursor.connection, aside, self._bodies, {mid: problem}))
+            return (1, int(row[0])) if row else (0, 0)
+
+        messages, size = await self._write(move)
+        self._messages -= messages
+        self._bytes -= size
+        for each in damage:
+            self._tell(each)
+
+    async def _whole(self, rows: Iterable[tuple[Any, ...]]) -> list[Queued]:
+        """Rows as messages, less those that have a recipient that is not what was written."""
+        found, wrong = _gather(rows)
+        for mid in wrong:
+            await self._set_aside(mid, "the address of one of its recipients has changed")
+        return found
+
+    # --- what waits ---------------------------------------------------------------------------------------
 
     async def due(self, now: float, limit: int) -> list[Queued]:
         rows = self._read(
@@ -218,7 +343,7 @@ class SqliteSpool:
             "JOIN messages m ON m.mid=r.mid",
             (now, limit),
         )
-        return _gather(rows)
+        return await self._whole(rows)
 
     async def next_due(self, after: float) -> float | None:
         """When the first recipient that waits beyond `after` falls due."""
@@ -227,13 +352,32 @@ class SqliteSpool:
         )
         return float(rows[0][0]) if rows else None
 
+    async def recall(self, beyond: float, latest: float) -> None:
+        if self._read("SELECT 1 FROM recipients WHERE next_attempt>? LIMIT 1", (beyond,)):
+            spread = (latest - self._clock.now()) / 10_000
+
+            def set_earlier(cursor: apsw.Cursor) -> None:
+                cursor.execute(
+                    "UPDATE recipients SET next_attempt=? - abs(random() % 1000) * ? WHERE next_attempt>?",
+                    (latest, spread, beyond),
+                )
+
+            await self._write(set_earlier)
+
     async def load(self, mid: int) -> Queued | None:
         rows = self._read(
             f"SELECT {_MESSAGE}, {_RECIPIENT} FROM messages m JOIN recipients r ON r.mid=m.mid "  # noqa: S608
             "WHERE m.mid=? ORDER BY r.rid",
             (mid,),
         )
-        return next(iter(_gather(rows)), None)
+        return next(iter(await self._whole(rows)), None)
+
+    async def set_level(self, mid: int, level: str | None) -> bool:
+        def update(cursor: apsw.Cursor) -> bool:
+            cursor.execute("UPDATE messages SET tls_level=? WHERE mid=?", (level, mid))
+            return cursor.connection.changes() > 0
+
+        return await self._write(update)
 
     async def browse(self, after: int, limit: int) -> list[Queued]:
         """Messages with a MID beyond `after`, in order: for listings, page by page."""
@@ -243,25 +387,47 @@ class SqliteSpool:
             "ORDER BY m.mid, r.rid",
             (after, limit),
         )
-        return _gather(rows)
-
-    def inline(self, mid: int) -> bytes | None:
-        """Content that lives in the database, None when it is in a file (or gone)."""
-        rows = self._read("SELECT body FROM messages WHERE mid=?", (mid,))
-        return bytes(rows[0][0]) if rows and rows[0][0] is not None else None
+        return await self._whole(rows)
 
     async def content(self, mid: int) -> AsyncIterator[bytes]:
-        body = self.inline(mid)
-        if body is not None:
-            yield body
-            return
+        """The content in pieces; the last one comes once all of it is seen to be what was written.
+
+        StorageRefused, and the message is set aside, when it is not: whoever sends it must break off.
+        """
+        rows = self._read("SELECT sender, size, body, crc FROM messages WHERE mid=?", (mid,))
+        if not rows:
+            raise StorageRefused("sick", f"message {mid} is not in the queue")
+        sender, size, body, expected = rows[0]
+        last, total, read = b"", 0, 0
         try:
-            file = (self._bodies / str(mid)).open("rb", buffering=0)
+            async for piece in self._pieces(mid, body):
+                if last:
+                    yield last
+                last, total, read = piece, zlib.crc32(piece, total), read + len(piece)
+        except FileNotFoundError:
+            pass
         except OSError as error:
             raise refused(error) from error
-        with file:
+        if read != size or expected not in (None, message_sum(mid, sender, size, total)):
+            problem = (
+                f"of {size} bytes of content {read} are left" if read != size else "its content has changed"
+            )
+            await self._set_aside(mid, problem)
+            raise StorageRefused("sick", f"message {mid} is damaged: {problem}")
+        yield last
+
+    async def _pieces(self, mid: int, body: bytes | None) -> AsyncIterator[bytes]:
+        if body is not None:
+            yield bytes(body)
+            return
+        with (self._bodies / str(mid)).open("rb", buffering=0) as file:
             while piece := await asyncio.to_thread(file.read, _PIECE_BYTES):
                 yield piece
+
+    def highest(self) -> int:
+        """The highest MID in the queue, 0 when it is empty."""
+        rows = self._read("SELECT coalesce(max(mid), 0) FROM messages", ())
+        return int(rows[0][0])
 
     async def flush(self) -> None:
         await self._writer.drain()
@@ -270,14 +436,35 @@ class SqliteSpool:
         return self._messages, self._bytes
 
     def close(self) -> None:
+        self._closed = True
+        if self._repair is None:
+            self._shut()
+
+    def _shut(self) -> None:
         self._reader.close()
         self._writer.close()
 
 
-def _gather(rows: Iterable[tuple[Any, ...]]) -> list[Queued]:
-    """Rows of a join, one per recipient, as messages with their recipients; the rows' order is kept."""
+def _remove(path: Path) -> None:
+    """Remove a file that no row names. Where the disk refuses, the next start does it."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:
+        pass
+
+
+def _repairing() -> StorageRefused:
+    return StorageRefused("sick", "the queue is damaged and is being salvaged")
+
+
+def _gather(rows: Iterable[tuple[Any, ...]]) -> tuple[list[Queued], set[int]]:
+    """Rows of a join, one per recipient, as messages with their recipients; the rows' order is kept.
+
+    Second the messages with a recipient whose sum does not agree; they are not among the first.
+    """
+    wrong: set[int] = set()
     envelopes: dict[int, tuple[Envelope, list[Recipient]]] = {}
-    for mid, sender, size, queued_at, smtputf8, eightbit, icid, dsn_for, *r in rows:
+    for mid, sender, size, queued_at, smtputf8, eightbit, icid, dsn_for, tls_level, *r in rows:
         entry = envelopes.get(mid)
         if entry is None:
             envelope = Envelope(
@@ -289,8 +476,11 @@ def _gather(rows: Iterable[tuple[Any, ...]]) -> list[Queued]:
                 eightbit=bool(eightbit),
                 icid=icid,
                 dsn_for=dsn_for,
+                tls_level=tls_level,
             )
             entry = envelopes[mid] = (envelope, [])
+        if r[6] is not None and r[6] != recipient_sum(mid, r[0], r[1]):
+            wrong.add(mid)
         entry[1].append(
             Recipient(
                 rid=r[0],
@@ -301,7 +491,12 @@ def _gather(rows: Iterable[tuple[Any, ...]]) -> list[Queued]:
                 warned=bool(r[5]),
             )
         )
-    return [Queued(envelope=envelope, recipients=tuple(found)) for envelope, found in envelopes.values()]
+    whole = [
+        Queued(envelope=envelope, recipients=tuple(found))
+        for mid, (envelope, found) in envelopes.items()
+        if mid not in wrong
+    ]
+    return whole, wrong
 
 
 class SqliteIncoming:
@@ -312,12 +507,14 @@ class SqliteIncoming:
         self._pieces = bytearray()
         self._file: int | None = None
         self._part: Path | None = None
+        self._crc = 0
         self.size = 0
         self.body: bytes | None = None
         """The whole content after `commit`, when it was small enough to stay in memory."""
 
     def write(self, data: bytes) -> None:
         self.size += len(data)
+        self._crc = zlib.crc32(data, self._crc)
         self._spool.count_taken(len(data))
         if self._file is None:
             self._pieces += data
@@ -347,10 +544,11 @@ class SqliteIncoming:
             raise refused(error) from error
 
     async def commit(self, envelope: Envelope, recipients: Sequence[Recipient]) -> None:
-        inline = bytes(self._pieces) if self._file is None else None
+        inline = bytes(self._pieces) if self._part is None else None
         self._close_file()
+        content = self._part if self._part is not None else inline or b""
         try:
-            await self._spool.store(envelope, recipients, inline, self._part)
+            await self._spool.store(envelope, recipients, content, self._crc)
         except StorageRefused:
             self.abort()
             raise
@@ -358,11 +556,14 @@ class SqliteIncoming:
 
     def _close_file(self) -> None:
         if self._file is not None:
-            os.close(self._file)
-            self._file = None
+            descriptor, self._file = self._file, None
+            try:
+                os.close(descriptor)
+            except OSError:
+                pass  # it is closed all the same; what could not be written is found by the fsync
 
     def abort(self) -> None:
         self._close_file()
         self._pieces.clear()
         if self._part is not None:
-            self._part.unlink(missing_ok=True)
+            _remove(self._part)

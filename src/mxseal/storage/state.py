@@ -9,11 +9,14 @@ from pathlib import Path
 
 import apsw
 
+from mxseal.storage.pages import log_path, lost_in_log
 from mxseal.storage.ports import Candidate, Revision, StorageRefused
+from mxseal.storage.schema import DAMAGED, HomeRefused, Schema, check_version, lacking, make, migrate
 from mxseal.storage.sealing import Seal
+from mxseal.storage.users import TABLES, User, Users
 from mxseal.storage.writer import connect, refused
 
-_SCHEMA = """
+_VERSION_0 = """
 CREATE TABLE IF NOT EXISTS revisions(
     number INTEGER PRIMARY KEY, toml TEXT NOT NULL, user TEXT NOT NULL, comment TEXT NOT NULL,
     at REAL NOT NULL);
@@ -23,25 +26,61 @@ CREATE TABLE IF NOT EXISTS users(name TEXT PRIMARY KEY, password TEXT NOT NULL, 
 CREATE TABLE IF NOT EXISTS counters(name TEXT PRIMARY KEY, reserved INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS facts(name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
-_BLOCK = 1000
-"""Numbers reserved at a time: what a crash may skip, and how rarely a counter waits for the disk."""
+SCHEMA = Schema(
+    _VERSION_0, ("", TABLES), frozenset({"revisions", "candidates", "secrets", "users", "counters", "facts"})
+)
+
+
+def _open(path: Path) -> apsw.Connection:
+    check_version(path, SCHEMA.version)
+    if not path.exists() and not log_path(path).exists():
+        make(path, SCHEMA)
+    problem = lost_in_log(path)
+    if not path.exists() or not path.stat().st_size:
+        problem = "it is empty or missing"
+    if problem is not None:
+        raise _damaged(path, problem)
+    connection = None
+    try:
+        connection = connect(path)
+        problem = lacking(connection, SCHEMA) or _unsound(connection)
+        if problem is None:
+            migrate(connection, SCHEMA)
+            return connection
+    except DAMAGED as error:
+        problem = str(error)
+    if connection is not None:
+        # Closing would write what is in its log into the file, and delete the log.
+        connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+        connection.close()
+    raise _damaged(path, problem)
+
+
+def _unsound(connection: apsw.Connection) -> str | None:
+    said = [str(row[0]) for row in connection.execute("PRAGMA integrity_check")]
+    return None if said == ["ok"] else "; ".join(said[:3])
+
+
+def _damaged(path: Path, problem: str) -> HomeRefused:
+    return HomeRefused(
+        f"{path} is damaged: {problem}. It was left as it is. Move state.db, state.db-wal and state.db-shm "
+        "away, restore state.db from the last backup of this home, and start again: the queue is not touched "
+        "by this. Without a backup, make a new home with 'mxseal init', load what 'mxseal saveconfig' wrote, "
+        "and move the folder spool into it."
+    )
 
 
 class State:
     """`state.db` of a home. Implements the ports Documents and, through `secrets`, Secrets."""
 
     def __init__(self, path: Path, seal: Seal) -> None:
-        self._db = connect(path)
-        self._db.execute(_SCHEMA)
+        """Opens the file, or makes it. HomeRefused when it is damaged or a newer program wrote it: then it
+        stays as it is."""
+        self._db = _open(path)
         self.secrets = SealedSecrets(self._db, seal)
-        self._next: dict[str, int] = {}
-        self._reserved: dict[str, int] = {}
+        self.users = Users(self._db)
 
     def close(self) -> None:
-        """Give back the numbers that were reserved and not used, and close."""
-        with self._db:
-            for name, following in self._next.items():
-                self._db.execute("UPDATE counters SET reserved=? WHERE name=?", (following, name))
         self._db.close()
 
     # --- documents ----------------------------------------------------------------------------------------
@@ -86,67 +125,25 @@ class State:
     def drop_candidate(self, owner: str) -> None:
         self._db.execute("DELETE FROM candidates WHERE owner=?", (owner,))
 
-    # --- users, counters and single facts -----------------------------------------------------------------
+    # --- counters and single facts ------------------------------------------------------------------------
 
     def put_user(self, name: str, password_hash: str, role: str) -> None:
         """Store an administrator; `password_hash` is Argon2's encoded form, never the password."""
-        self._db.execute(
-            "INSERT INTO users VALUES (?,?,?) "
-            "ON CONFLICT(name) DO UPDATE SET password=excluded.password, role=excluded.role",
-            (name, password_hash, role),
-        )
-
-    def user(self, name: str) -> tuple[str, str] | None:
-        """(password hash, role) of an administrator."""
-        row = self._db.execute("SELECT password, role FROM users WHERE name=?", (name,)).fetchone()
-        return (str(row[0]), str(row[1])) if row else None
+        self.users.put(User(name=name, role=role, password=password_hash))
 
     def fact(self, name: str) -> str | None:
         row = self._db.execute("SELECT value FROM facts WHERE name=?", (name,)).fetchone()
         return str(row[0]) if row else None
 
     def put_fact(self, name: str, value: str) -> None:
-        self._db.execute(
-            "INSERT INTO facts VALUES (?,?) ON CONFLICT(name) DO UPDATE SET value=excluded.value",
-            (name, value),
-        )
-
-    def allocate(self, counter: str) -> int:
-        """The next number of a counter: only grows, never given twice, also after kill -9.
-
-        StorageRefused when the disk takes no reservation and the last one is used up. The next block is
-        reserved at half of the one before, so that a full disk has time to be cleared.
-        """
-        following = self._next.get(counter)
-        left = 0 if following is None else self._reserved[counter] - following
-        if following is None or left == 0 or left == _BLOCK // 2:
-            try:
-                following = self._reserve(counter, following)
-            except apsw.Error as error:
-                if following is None or left == 0:
-                    raise refused(error) from error
-        self._next[counter] = following + 1
-        return following
-
-    def reserve(self, counter: str) -> None:
-        """Have numbers in hand before the first is needed: a disk may be full by then."""
-        if counter not in self._next:
-            try:
-                self._next[counter] = self._reserve(counter, None)
-            except apsw.Error:
-                pass  # `allocate` tries again, and tells it
-
-    def _reserve(self, counter: str, following: int | None) -> int:
-        with self._db:
-            stored = self._db.execute("SELECT reserved FROM counters WHERE name=?", (counter,)).get
-            start = following if following is not None else (stored if isinstance(stored, int) else 1)
+        """Durable when it returns. StorageRefused when the disk does not take it."""
+        try:
             self._db.execute(
-                "INSERT INTO counters VALUES (?,?) "
-                "ON CONFLICT(name) DO UPDATE SET reserved=excluded.reserved",
-                (counter, start + _BLOCK),
+                "INSERT INTO facts VALUES (?,?) ON CONFLICT(name) DO UPDATE SET value=excluded.value",
+                (name, value),
             )
-        self._reserved[counter] = start + _BLOCK
-        return start
+        except apsw.Error as error:
+            raise refused(error) from error
 
 
 class SealedSecrets:

@@ -20,6 +20,8 @@ from mxseal.storage.ports import StorageRefused
 T = TypeVar("T")
 _LOG_BYTES = 8 << 20
 """To this size SQLite's log is cut back once it has been written into the database."""
+_MOST_TURNS = 16
+"""So many turns of the loop a batch waits for more at most: some milliseconds."""
 Operation = Callable[[apsw.Cursor], T]
 
 
@@ -67,8 +69,16 @@ class GroupWriter:
         self._waiting.append((operation, future))
         if not self._running and not self._scheduled:
             self._scheduled = True
-            loop.call_soon(self._turn)
+            loop.call_soon(self._gather, 0, 0)
         return future
+
+    def _gather(self, seen: int, turns: int) -> None:
+        """Begin once a turn of the loop has brought nothing more: who is served in the same moment shares the
+        fsync, and who is alone waits for one empty turn."""
+        if len(self._waiting) > seen and turns < _MOST_TURNS:
+            asyncio.get_running_loop().call_soon(self._gather, len(self._waiting), turns + 1)
+            return
+        self._turn()
 
     def _turn(self) -> None:
         self._scheduled = False
@@ -120,8 +130,14 @@ class GroupWriter:
             for (_, future), result in zip(batch, results, strict=True):
                 if not future.done():
                     future.set_result(result)
-        if self._waiting:
-            self._turn()
+        if self._waiting and not self._scheduled:
+            self._scheduled = True
+            self._gather(0, 0)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a batch is being committed or gathered."""
+        return self._running or bool(self._waiting)
 
     async def drain(self) -> None:
         """Return when all that was submitted before is settled."""
