@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import ssl
 import struct
@@ -17,14 +18,23 @@ from lab.ca import Issued
 from lab.ca import pem as _pem
 from lab.client import ANY
 from mxseal.certs.keys import KeyStore
+from mxseal.certs.live import Live
 from mxseal.certs.make import Made, demo_certificate
 from mxseal.clock import Clock, SystemClock
 from mxseal.config.history import Commit, Committed, History, Rejected, initial
 from mxseal.config.model import Certificate, Document
+from mxseal.crew.hiring import Ends, Hired
+from mxseal.crew.wire import Asked, Frames
+from mxseal.crew.worker import Post, Worker
 from mxseal.events.types import Event
 from mxseal.gateway import Gateway
+from mxseal.relay.listener import Listeners
+from mxseal.relay.outbound import Outbound
+from mxseal.relay.queue import Queue
+from mxseal.storage.board import Board
 from mxseal.storage.home import Home
 from mxseal.storage.ports import Envelope, Queued, Recipient
+from mxseal.storage.spool import SqliteSpool
 
 E = TypeVar("E", bound=Event)
 _PATIENCE = 30.0
@@ -62,7 +72,7 @@ class Collected:
 class Running:
     """The gateway and what a test does with it."""
 
-    def __init__(self, gateway: Gateway, told: Collected, port: int) -> None:
+    def __init__(self, gateway: Relay, told: Collected, port: int) -> None:
         self.gateway = gateway
         self.told = told
         self.port = port
@@ -87,7 +97,7 @@ class Running:
             plain = gateway.history.current().document.model_dump() | changes
             gateway.history.replace("test", Document.model_validate(plain))
             wish = Commit("test", "test", "a change", gateway.clock.now())
-            outcome = gateway.history.commit(wish, gateway.build)
+            outcome = await gateway.history.commit(wish, gateway.build)
             if isinstance(outcome, Rejected):
                 gateway.history.clear("test")
                 return outcome
@@ -109,7 +119,7 @@ class Running:
     ) -> int:
         """Put a message on the queue as if it had just come in; gives its MID."""
         gateway = self.gateway
-        mid = gateway.state.allocate("mid")
+        mid = gateway.worker.numbers.allocate("mid")
         now = gateway.clock.now()
         incoming = gateway.spool.begin()
         incoming.write(content)
@@ -128,6 +138,7 @@ class Running:
     def lines(self) -> list[str]:
         """The mail log so far, without its time stamps and without file heads."""
         self.gateway.logs.flush()
+        self.gateway.worker.logs.flush()
         folder = self.gateway.home.logs / "mail_logs"
         text = "".join(path.read_text() for path in sorted(folder.glob("*.@*")))
         found = [line[25:] for line in text.splitlines()]
@@ -147,7 +158,7 @@ def make_home(folder: Path, document: dict[str, Any] | None = None, port: int = 
     state = home.open_state()
     made = _demonstration()
     KeyStore(state.secrets).put(made.key)
-    plain = initial(HOSTNAME, smtp_port=port, demo=made.certificate).model_dump()
+    plain = initial(HOSTNAME, smtp_port=port, demo=made.certificate).model_dump() | {"workers": 1}
     for listener in plain["listeners"]:
         listener["reverse_dns"] = False
     plain.update(document or {})
@@ -156,21 +167,98 @@ def make_home(folder: Path, document: dict[str, Any] | None = None, port: int = 
     return home
 
 
+class Inside:
+    """Hires one worker, in the test's own process: with the sockets, frames and board of separate ones."""
+
+    def __init__(self, home: Home, clock: Clock) -> None:
+        self._home = home
+        self._clock = clock
+        self.worker: Worker
+        self.prepare: Callable[[Worker], None] = lambda _worker: None
+        self.pid = os.getpid()
+        self._serving: asyncio.Task[bool]
+
+    def __call__(self, number: int, workers: int, board: Board, ends: Ends) -> Hired:
+        self._serving = asyncio.get_running_loop().create_task(self._serve(number, workers, board, ends))
+        return self
+
+    async def _serve(self, number: int, workers: int, board: Board, ends: Ends) -> bool:
+        ends.frames.setblocking(False)
+        reader, writer = await asyncio.open_connection(sock=ends.frames)
+        frames = Frames(reader, writer, Asked)
+        post = Post(self._home, self._clock, number, workers, board.row(number), frames, ends.passing)
+        state = self._home.open_state()
+        document = History(state).current().document
+        state.close()
+        self.worker = Worker(post, document)
+        self.prepare(self.worker)
+        try:
+            return await self.worker.serve()
+        finally:
+            await frames.drain()
+            ends.passing.close()
+
+    async def ended(self) -> int:
+        return 0 if await asyncio.shield(self._serving) else 1
+
+    def kill(self) -> None:
+        self._serving.cancel()
+
+
+class Relay(Gateway):
+    """A gateway with its one worker inside, whose parts are at hand."""
+
+    def __init__(self, home: Home, clock: Clock) -> None:
+        self.inside = Inside(home, clock)
+        super().__init__(home, clock, self.inside)
+
+    @property
+    def worker(self) -> Worker:
+        return self.inside.worker
+
+    @property
+    def served(self) -> Live:
+        """The contexts that its connections get."""
+        assert self.worker.live is not None
+        return self.worker.live
+
+    @property
+    def spool(self) -> SqliteSpool:
+        return self.worker.spool
+
+    @property
+    def queue(self) -> Queue:
+        return self.worker.queue
+
+    @property
+    def listeners(self) -> Listeners:
+        return self.worker.listeners
+
+    @property
+    def outbound(self) -> Outbound:
+        return self.worker.outbound
+
+
 @asynccontextmanager
 async def running(
     folder: Path,
     port: int,
     document: dict[str, Any] | None = None,
     clock: Clock | None = None,
-    prepare: Callable[[Gateway], None] | None = None,
+    prepare: Callable[[Worker], None] | None = None,
 ) -> AsyncIterator[Running]:
-    """A gateway that has started, and is stopped at the end."""
+    """A gateway that has started, and is stopped at the end. `prepare` gets its worker before it starts."""
     home = Home(folder) if (folder / "state.db").exists() else make_home(folder, document, port)
-    gateway = Gateway(home, clock or SystemClock())
+    gateway = Relay(home, clock or SystemClock())
     told = Collected()
     gateway.bus.add(told)
-    if prepare is not None:
-        prepare(gateway)
+
+    def prepared(worker: Worker) -> None:
+        worker.bus.add(told)
+        if prepare is not None:
+            prepare(worker)
+
+    gateway.inside.prepare = prepared
     await gateway.start()
     relay = Running(gateway, told, port)
     try:
@@ -179,9 +267,9 @@ async def running(
         await relay.stop()
 
 
-def keeping(gateway: Gateway) -> None:
+def keeping(worker: Worker) -> None:
     """For `prepare`: nothing is delivered, messages stay on the spool."""
-    gateway.queue.suspended = True
+    worker.queue.suspended = True
 
 
 def route(*ports: int, tls: str = "preferred", **delivery: Any) -> dict[str, Any]:
@@ -351,7 +439,7 @@ class Held:
 
 
 @contextmanager
-def holding(gateway: Gateway) -> Iterator[Held]:
+def holding(gateway: Relay) -> Iterator[Held]:
     """Within the block no commit of the spool ends."""
     writer = gateway.spool._writer
     commit, held = writer._commit, Held()

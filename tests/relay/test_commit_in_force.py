@@ -89,9 +89,9 @@ async def test_a_commit_reports_the_certificate_that_is_really_served(issue: ISS
 async def test_a_commit_that_leaves_the_certificate_keeps_its_context(tmp_path: Path) -> None:
     port = free_port()
     async with running(tmp_path / "home", port, listening(port)) as relay:
-        before = relay.gateway.live.server_context("IncomingMail")
+        before = relay.gateway.served.server_context("IncomingMail")
         await relay.commit(recipient_access={"domains": ["elsewhere.test"]})
-        assert relay.gateway.live.server_context("IncomingMail") is before
+        assert relay.gateway.served.server_context("IncomingMail") is before
 
 
 async def refused(port: int) -> bool:
@@ -165,9 +165,9 @@ async def test_a_reload_builds_all_anew_and_drops_nobody(tmp_path: Path) -> None
         greeted(port) as client,
     ):
         await secured(client)
-        before = relay.gateway.live.server_context("IncomingMail")
+        before = relay.gateway.served.server_context("IncomingMail")
         await relay.gateway.reload()
-        assert relay.gateway.live.server_context("IncomingMail") is not before
+        assert relay.gateway.served.server_context("IncomingMail") is not before
         assert (await client.message()).startswith("250 ok:  Message ")
         async with greeted(port) as other:
             await secured(other)
@@ -219,6 +219,6 @@ async def test_a_store_that_fails_during_a_reload_leaves_all_in_force(
             patch.setattr(relay.gateway.keys, "key_of", sick)
             with pytest.raises(StorageRefused):
                 await relay.gateway.reload()
-        assert relay.gateway.live.server_context("IncomingMail")
+        assert relay.gateway.served.server_context("IncomingMail")
         async with greeted(port) as client:
             await secured(client)

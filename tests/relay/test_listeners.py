@@ -106,7 +106,7 @@ async def test_a_port_that_is_taken_is_named_with_a_remedy_and_others_are_given_
 async def test_an_address_that_this_machine_does_not_have_is_told_as_such(tmp_path: Path) -> None:
     port = free_port()
     async with running(tmp_path / "home", port, listening(port)) as relay:
-        sockets, problems = relay.gateway.listeners.open(
+        sockets, problems = relay.gateway.ports.open(
             [Listener(name="Elsewhere", address="203.0.113.7", port=free_port())]
         )
         assert sockets == {}
@@ -159,7 +159,7 @@ async def test_the_probe_sees_both_certificates_of_a_pair_and_those_chosen_by_na
                 certificate=name,
                 sha256=colons(issued),
                 expected=True,
-                protocol="TLSv1.2",
+                protocol="TLSv1.3",
             )
             for host, name, issued in wanted
         ]
@@ -181,12 +181,12 @@ async def test_the_probe_warns_of_a_certificate_that_is_not_the_assigned_one(
     new = issue(HOSTNAME, kind="rsa2048")  # as the demonstration certificate
     async with running(tmp_path / "home", port, listening(port)) as relay:
         # A fault as a bug would make it: the port goes on with what it had.
-        listeners = relay.gateway.listeners
-        relay.gateway.listeners = _Stuck()  # type: ignore[assignment]
+        worker = relay.gateway.worker
+        listeners, worker.listeners = worker.listeners, _Stuck()  # type: ignore[assignment]
         (warning,) = await relay.commit(
             certificates=profiles(relay, new=new), listeners=listening(port, certificate="new")["listeners"]
         )
-        relay.gateway.listeners = listeners
+        worker.listeners = listeners
         assert warning.startswith("Warning: listener IncomingMail serves another certificate than new: ")
         assert any(
             line.startswith("Warning: Listener IncomingMail serves the certificate new, SHA-256 ")
@@ -196,9 +196,6 @@ async def test_the_probe_warns_of_a_certificate_that_is_not_the_assigned_one(
 
 
 class _Stuck:
-    def open(self, _listeners: object) -> tuple[dict[Any, Any], list[Any]]:
-        return {}, []
-
     async def put_in_force(self, _receptions: object, _sockets: object) -> None:
         return None
 

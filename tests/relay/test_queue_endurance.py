@@ -53,7 +53,7 @@ async def test_a_job_that_comes_back_while_another_is_out_is_tried_again(
     controls = route(hop.port)
     controls["destinations"].append({"domain": "second.example", "tls": "required"})
     async with running(tmp_path / "home", free_port(), controls, clock) as relay:
-        queue, allocate = relay.gateway.queue, relay.gateway.state.allocate
+        queue, allocate = relay.gateway.queue, relay.gateway.worker.numbers.allocate
         failures = [StorageRefused("full", "no number")]
 
         def sick(counter: str) -> int:
@@ -78,7 +78,7 @@ async def test_content_that_cannot_be_read_is_an_attempt_and_leaves_no_connectio
     async with running(tmp_path / "home", free_port(), route(hop.port)) as relay:
         relay.gateway.queue.suspend()
         mid = await relay.submit("to@example.com", content=b"Subject: x\r\n\r\n" + b"y" * 100_000)
-        (relay.gateway.home.spool / "bodies" / str(mid)).unlink()
+        (relay.gateway.home.share(0) / "bodies" / str(mid)).unlink()
         relay.gateway.queue.resume()
         (delayed,) = await relay.told.until(RecipientDelayed)
         assert delayed.status == "4.3.0"
@@ -94,7 +94,7 @@ async def test_a_delivered_recipient_is_kept_when_the_bounce_of_another_has_to_w
     clock = ManualClock()
     hop = hostile(Behaviour(replies={"RCPT:bad@example.com": "550 5.1.1 no such user"}))
     async with running(tmp_path / "home", free_port(), route(hop.port), clock) as relay:
-        queue, allocate = relay.gateway.queue, relay.gateway.state.allocate
+        queue, allocate = relay.gateway.queue, relay.gateway.worker.numbers.allocate
         mid = await relay.submit("good@example.com", "bad@example.com")
         failures = [StorageRefused("full", "no number")]
 

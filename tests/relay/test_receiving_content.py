@@ -302,7 +302,7 @@ async def test_a_client_that_goes_away_within_its_message_leaves_nothing_behind(
         assert len(relay.told.of(MessageAborted)) == 1
         assert relay.gateway.spool.count() == (0, 0)
         for folder in ("incoming", "bodies"):
-            assert list((relay.gateway.home.spool / folder).iterdir()) == []
+            assert list((relay.gateway.home.share(0) / folder).iterdir()) == []
         assert [line for line in relay.lines() if "ICID 2" not in line][-4:] == [
             "Info: Message aborted MID 1 Receiving aborted by sender",
             "Info: Message finished MID 1 done",
@@ -339,9 +339,9 @@ async def test_a_message_that_is_given_up_leaves_nothing_behind(command: str, tm
         await begun(client)
         client.send(b"BDAT 200000\r\n" + LARGE[:200_000])
         await client.reply()
-        assert list((relay.gateway.home.spool / "incoming").iterdir()) != []
+        assert list((relay.gateway.home.share(0) / "incoming").iterdir()) != []
         await client.say(command)
-        assert list((relay.gateway.home.spool / "incoming").iterdir()) == []
+        assert list((relay.gateway.home.share(0) / "incoming").iterdir()) == []
         assert len(relay.told.of(MessageAborted)) == 1
 
 

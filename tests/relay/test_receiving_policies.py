@@ -10,8 +10,8 @@ import pytest
 
 from lab.knot import Knot
 from lab.place import free_port
+from mxseal.crew.worker import Worker
 from mxseal.events.types import ConnectionClosed, ConnectionJudged, MessageQueued, RecipientAccepted
-from mxseal.gateway import Gateway
 from mxseal.relay.resolver import ClientName, DnsResolver
 from tests.relay.harness import greeted, keeping, listening, running, talking
 
@@ -167,10 +167,10 @@ async def test_a_name_counts_only_when_it_leads_back_to_the_address(
     )
     document["listeners"][0]["reverse_dns"] = True
 
-    def prepare(gateway: Gateway) -> None:
-        keeping(gateway)
-        intake = gateway.listeners._intake
-        intake.resolver = lambda: Elsewhere(gateway._resolver)  # type: ignore[assignment,return-value]
+    def prepare(worker: Worker) -> None:
+        keeping(worker)
+        intake = worker.listeners._intake
+        intake.resolver = lambda: Elsewhere(worker.resolver)  # type: ignore[assignment,return-value]
 
     async with running(tmp_path / "home", port, document, prepare=prepare) as relay:
         for source in ("127.0.0.5", "127.0.0.6", "127.0.0.7"):

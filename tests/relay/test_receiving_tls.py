@@ -7,6 +7,7 @@ import ssl
 import warnings
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,11 +21,13 @@ from mxseal.events.types import (
     InboundTlsMissing,
     InboundTlsSucceeded,
     MessageAborted,
+    MessageStarted,
 )
 from mxseal.relay.resolver import ClientName
 from tests.relay.harness import HOSTNAME, Running, Talker, greeted, keeping, listening, running, talking
 
 NEEDED = "530 #5.7.0 Must issue a STARTTLS command first"
+SENDER_NEEDED = "530 #5.7.0 This sender must issue a STARTTLS command first"
 MISSING = "Info: ICID {icid} TLS was required but remote host did not initiate it"
 
 
@@ -110,6 +113,37 @@ async def test_with_tls_required_quit_is_heard_in_clear(tmp_path: Path) -> None:
     async with running(tmp_path / "home", port, listening(port, tls="required")), greeted(port) as client:
         assert await client.say("QUIT") == f"221 {HOSTNAME}"
         assert await client.rest() == b""
+
+
+def _with_senders(port: int, *senders: str, **listener: Any) -> dict[str, Any]:
+    document = listening(port, **listener)
+    document["mail_flow_policies"][0]["tls_senders"] = list(senders)
+    return document
+
+
+async def test_senders_of_the_list_are_asked_for_tls_and_others_are_not(tmp_path: Path) -> None:
+    port = free_port()
+    document = _with_senders(port, "bank.example", "ceo@lab.test")
+    async with running(tmp_path / "home", port, document, prepare=keeping) as relay, greeted(port) as client:
+        await client.say("EHLO client.lab.test")
+        for sender in ("a@bank.example", "A@Bank.Example", "CEO@lab.test"):
+            assert await client.say(f"MAIL FROM:<{sender}>") == SENDER_NEEDED
+        (told,) = relay.told.of(InboundTlsMissing)
+        assert relay.lines().count(MISSING.format(icid=told.icid)) == 1
+        assert not relay.told.of(MessageStarted), "no number is spent"
+        assert (await client.message(sender="cfo@lab.test")).startswith("250 ok:  Message ")
+        await client.secure()
+        assert (await client.message(sender="a@bank.example")).startswith("250 ok:  Message ")
+
+
+async def test_implicit_tls_is_tls_for_the_senders_of_the_list(tmp_path: Path) -> None:
+    port = free_port()
+    document = _with_senders(port, "all", implicit_tls=True)
+    async with (
+        running(tmp_path / "home", port, document, prepare=keeping),
+        greeted(port, tls=ANY.context()) as client,
+    ):
+        assert (await client.message()).startswith("250 ok:  Message ")
 
 
 async def test_implicit_tls_speaks_tls_from_the_first_byte_and_satisfies_the_level(tmp_path: Path) -> None:
@@ -279,7 +313,7 @@ async def test_a_handshake_that_takes_too_long_is_broken_off(implicit: bool, tmp
         assert not relay.told.of(InboundTlsFailed)
         clock.advance(0.2)
         assert await client.rest() == b""
-        _closed_with(relay, await _failed(relay), "[Errno 60] Operation timed out", "timeout")
+        _closed_with(relay, await _failed(relay), "[Errno 60] Operation timed out", "timeout-silent")
 
 
 @pytest.mark.parametrize("implicit", [True, False])
@@ -291,13 +325,13 @@ async def test_a_client_that_talks_while_its_name_is_looked_up_loses_nothing(
 
     async with running(tmp_path / "home", port, document) as relay:
         gate = asyncio.Event()
-        known = relay.gateway.resolver.client_name
+        known = relay.gateway.worker.resolver.client_name
 
         async def slow(address: str) -> ClientName:
             await gate.wait()
             return await known(address)
 
-        relay.gateway._resolver.client_name = slow  # type: ignore[method-assign]
+        relay.gateway.worker.resolver.client_name = slow  # type: ignore[method-assign]
         context = ssl.create_default_context()
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         reader, writer = await asyncio.open_connection("127.0.0.1", port)

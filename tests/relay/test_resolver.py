@@ -68,8 +68,8 @@ async def resolving(
         transport.close()
 
 
-async def test_of_an_answer_with_hundreds_of_records_the_most_preferred_are_kept() -> None:
-    many = [f"{number} mx{number}.lab.test." for number in range(900, 0, -1)]
+async def test_of_an_answer_with_many_records_the_most_preferred_are_kept() -> None:
+    many = [f"{number} mx{number}.lab.test." for number in range(120, 0, -1)]
     records = {("lab.test", "MX"): many, ("mx1.lab.test", "A"): ["192.0.2.1"]}
     async with resolving(records) as (resolver, _):
         assert await resolver.hosts("lab.test") == (Host("mx1.lab.test", 25, ("192.0.2.1",)),)

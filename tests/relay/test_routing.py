@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mxseal.config.model import Destination, Document
+from mxseal.config.model import DeliveryLevel, Destination, Document
 from mxseal.relay.routing import (
     MailExchanger,
     Routing,
     is_null_mx,
     order_exchangers,
+    own_level,
     retry_delay,
 )
+from mxseal.storage.ports import Envelope
+from mxseal.tls.policy import LEVELS
 
 
 def routing(**parts: object) -> Routing:
@@ -70,6 +74,86 @@ def test_domains_that_share_way_and_controls_share_a_target() -> None:
     assert found.target("a.example") is not None
     assert found.target("a.example") == found.target("b.example")
     assert found.target("strict.example") != found.target("b.example")
+
+
+OVERRIDES = [
+    {"sender": "board@example.com", "tls": "required-verify"},
+    {"sender": ".secret.example", "tls": "required-verify-hosted"},
+    {"recipient": "press@bank.example", "tls": "off"},
+    {"recipient": "bank.example", "tls": "required"},
+]
+BANK = {"domain": "bank.example", "tls": "preferred-verify"}
+
+
+@pytest.mark.parametrize(
+    ("sender", "recipient", "own", "level", "origin"),
+    [
+        ("a@example.com", "b@other.example", None, "preferred", "default"),
+        ("a@example.com", "b@leaf.sub.example", None, "off", "destination .sub.example"),
+        ("a@example.com", "b@bare.example", None, "preferred", "default"),
+        ("board@example.com", "b@other.example", None, "required-verify",
+         "sender override board@example.com"),
+        ("BOARD@Example.COM", "b@bank.example", None, "required-verify", "sender override board@example.com"),
+        ("a@x.secret.example", "b@bank.example", None, "required-verify-hosted",
+         "sender override .secret.example"),
+        ("a@secret.example", "b@other.example", None, "preferred", "default"),
+        ("a@example.com", "Press@Bank.Example", None, "off", "recipient override press@bank.example"),
+        ("a@example.com", "b@bank.example", None, "required", "recipient override bank.example"),
+        ("", "b@bank.example", None, "required", "recipient override bank.example"),
+        ("", "b@other.example", None, "preferred", "default"),
+        ("board@example.com", "b@bank.example", "off", "off", "message"),
+        ("a@example.com", "b@other.example", "required-verify", "required-verify", "message"),
+    ],
+)  # fmt: skip
+def test_a_messages_own_level_outranks_overrides_and_they_outrank_the_destination(
+    *, sender: str, recipient: str, own: DeliveryLevel | None, level: str, origin: str
+) -> None:
+    found = routing(
+        destinations=[
+            {"domain": "default", "tls": "preferred"},
+            {"domain": ".sub.example", "tls": "off"},
+            {"domain": "bare.example"},
+            BANK,
+        ],
+        tls_overrides=OVERRIDES,
+    )
+    target = found.target_of(recipient, sender, own)
+    assert (target.tls, target.level_from) == (level, origin)
+    assert target.outranked == (origin.startswith(("message", "sender", "recipient")))
+
+
+def test_an_override_leaves_the_other_controls_of_the_destination_as_they_are() -> None:
+    authority = {"name": "lab", "certificate": "PEM"}
+    controls = {"trust_anchors": ["lab"], "pins": ["ab" * 32], "alert": True, "concurrency": 3}
+    found = routing(
+        destinations=[BANK | controls], tls_overrides=OVERRIDES, trust={"authorities": [authority]}
+    )
+    for target in (found.target("bank.example"), found.target_of("b@bank.example")):
+        assert target.trust_anchors == (("lab", "PEM"),)
+        assert (target.pins, target.alert, target.concurrency) == (("ab" * 32,), True, 3)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_domains_share_connections_unless_the_level_compares_names(level: DeliveryLevel) -> None:
+    found = routing(smtp_routes={"all": ["inside:25"]}, destinations=[{"domain": "default", "tls": level}])
+    one, other = found.target("a.example"), found.target("b.example")
+    assert (one == other) == ("verify" not in level)
+    assert one.email_domain == ("a.example" if "verify" in level else "")
+
+
+def test_alerts_are_asked_for_by_the_destination_else_by_the_document() -> None:
+    entries = [{"domain": "loud.example", "alert": True}, {"domain": "quiet.example", "alert": False}]
+    for everywhere in (True, False):
+        found = routing(destinations=entries, delivery={"alert_on_tls_failure": everywhere})
+        assert found.target("loud.example").alert
+        assert not found.target("quiet.example").alert
+        assert found.target("other.example").alert is everywhere
+
+
+def test_a_level_that_no_release_knows_is_no_level_of_a_message() -> None:
+    envelope = Envelope(mid=1, sender="", size=1, queued_at=0.0, tls_level="quantum")
+    assert own_level(envelope) is None
+    assert own_level(msgspec.structs.replace(envelope, tls_level="required")) == "required"
 
 
 def test_exchangers_are_tried_by_preference_and_equal_ones_by_lot() -> None:

@@ -54,6 +54,7 @@ class Pki:
         self.expired = self.issue(
             "old.test", ec.generate_private_key(ec.SECP256R1()), by=self.ec_ca, chain=(self.ec_ca,), days=-1
         )
+        self.short = self.issue("mx.test", ec.generate_private_key(ec.SECP256R1()), by=self.ec_ca)
         self.alone = self.issue("self.test", ec.generate_private_key(ec.SECP256R1()))
 
     @property
@@ -111,8 +112,9 @@ class Pair:
         *,
         name: str | None = "mx.test",
         session: object = None,
+        ask: bool = False,
     ) -> None:
-        self.server = Engine(server, server_side=True)
+        self.server = Engine(server, server_side=True, ask_certificate=ask)
         self.client = Engine(client, server_side=False, server_name=name, session=session)
         self.at_server = b""
         self.at_client = b""

@@ -32,7 +32,7 @@ def test_rsa_and_ecdsa_are_served_side_by_side_each_with_its_own_chain(
 
 def test_nothing_is_added_to_the_chain_that_was_given(pki: Pki) -> None:
     leaf = _leaf_only(pki)
-    server = pki.server(leaf, request_client_certificate=True, trust=pki.trust)
+    server = pki.server(leaf, verifies_clients=True, trust=pki.trust)
     facts = Pair(server, pki.client()).handshake().client.facts()
     assert facts.peer_certificates == (leaf.der,)
 
@@ -151,9 +151,9 @@ def test_a_client_certificate_is_asked_for_and_judged_later(
     pki: Pki, version: str, which: str, error: str | None
 ) -> None:
     shown: Issued = getattr(pki, which)
-    server = pki.server(request_client_certificate=True, trust=pki.trust)
+    server = pki.server(verifies_clients=True, trust=pki.trust)
     client = pki.client(certificate=shown.files, max_version=version)
-    facts = Pair(server, client).handshake().server.facts()
+    facts = Pair(server, client, ask=True).handshake().server.facts()
     assert facts.peer_certificates[0] == shown.der
     assert len(facts.peer_certificates) == (1 if which == "alone" else 2)
     assert facts.verify_error == error
@@ -162,19 +162,19 @@ def test_a_client_certificate_is_asked_for_and_judged_later(
 
 @pytest.mark.parametrize("version", ["TLSv1.2", "TLSv1.3"])
 def test_verdicts_on_client_certificates_are_never_resumed(pki: Pki, version: str) -> None:
-    server = pki.server(request_client_certificate=True, trust=pki.trust)
+    server = pki.server(verifies_clients=True, trust=pki.trust)
     client = pki.client(certificate=pki.alone.files, max_version=version)
-    first = Pair(server, client).handshake()
+    first = Pair(server, client, ask=True).handshake()
     session = first.client.session()
     first.client.close()
-    facts = Pair(server, client, session=session).handshake().server.facts()
+    facts = Pair(server, client, session=session, ask=True).handshake().server.facts()
     assert not facts.resumed
     assert facts.verify_error == "self-signed certificate"
 
 
 def test_a_client_without_certificate_is_let_in_unverified(pki: Pki) -> None:
-    server = pki.server(request_client_certificate=True, trust=pki.trust)
-    facts = Pair(server, pki.client()).handshake().server.facts()
+    server = pki.server(verifies_clients=True, trust=pki.trust)
+    facts = Pair(server, pki.client(), ask=True).handshake().server.facts()
     assert facts.peer_certificates == ()
     assert not facts.verified
     assert facts.verify_error is None

@@ -1,4 +1,4 @@
-"""Diagnoses: each cause from a real handshake that fails, wherever one can be made to."""
+"""Diagnoses: causes from real handshakes that fail, wherever one can be made to."""
 
 from __future__ import annotations
 
@@ -100,7 +100,25 @@ INBOUND: dict[str, Callable[[Pki], Diagnosis]] = {
     ),
     "peer-gone-silent": lambda pki: diagnose_inbound(_heard(pki.server(), then="eof"), BOTH),
     "reset": lambda pki: diagnose_inbound(_heard(pki.server(), then="reset"), BOTH),
-    "timeout": lambda pki: diagnose_inbound(_heard(pki.server(), then="timeout"), BOTH),
+    "timeout": lambda pki: diagnose_inbound(
+        _heard(pki.server(), client_hello(pki.client()), then="timeout"), BOTH
+    ),
+    "timeout-silent": lambda pki: diagnose_inbound(_heard(pki.server(), then="timeout"), BOTH),
+    "timeout-in-hello": lambda pki: diagnose_inbound(
+        _heard(pki.server(), client_hello(pki.client())[:500], then="timeout"), BOTH
+    ),
+    "peer-gone-in-hello": lambda pki: diagnose_inbound(
+        _heard(pki.server(), client_hello(pki.client())[:500], then="eof"), BOTH
+    ),
+    "our-certificate-self-signed": lambda pki: _inbound(
+        pki.server(pki.alone), raw_client(verify=True, trust=pki.trust), _with_faults("self-signed")
+    ),
+    "our-chain-incomplete": lambda pki: _inbound(
+        pki.server(pki.short), raw_client(verify=True, trust=pki.trust), _with_faults("missing-intermediate")
+    ),
+    "our-chain-disordered": lambda pki: _inbound(
+        pki.server(pki.short), raw_client(verify=True, trust=pki.trust), _with_faults("unrelated")
+    ),
     "clear-text": lambda pki: diagnose_inbound(_heard(pki.server(), b"EHLO a.test\r\n"), BOTH),
     "http-request": lambda pki: diagnose_inbound(_heard(pki.server(), b"GET / HTTP/1.1\r\n\r\n"), BOTH),
     "sslv2-hello": lambda pki: diagnose_inbound(
@@ -112,6 +130,11 @@ INBOUND: dict[str, Callable[[Pki], Diagnosis]] = {
     "no-client-certificate": lambda pki: _inbound(_strict(pki), pki.client()),
     "peer-certificate-rejected": lambda pki: _inbound(_strict(pki), pki.client(certificate=pki.alone.files)),
 }
+
+
+def _with_faults(*codes: str) -> OurSettings:
+    """As the check of our own certificate finds them."""
+    return OurSettings(certificate="Main", chain_faults=codes)
 
 
 def _strict(pki: Pki) -> SSL.Context:
@@ -143,6 +166,13 @@ def test_an_inbound_failure_has_its_cause(pki: Pki, cause: str) -> None:
     _is_readable(diagnosis)
 
 
+def _closed_later(pki: Pki) -> Diagnosis:
+    pair = Pair(pki.server(), pki.client()).handshake()
+    pair.client.broken("peer-gone")
+    assert pair.client.fault is not None
+    return diagnose_outbound(pair.client.fault, host="mx.test", ours=BOTH)
+
+
 def _answered(pki: Pki, alert: int) -> Diagnosis:
     fault = _heard(pki.client(), bytes((21, 3, 3, 0, 2, 2, alert)), server=False)
     return diagnose_outbound(fault, host="mx.test", ours=BOTH)
@@ -169,7 +199,7 @@ OUTBOUND: dict[str, Callable[[Pki], Diagnosis]] = {
     "peer-closed": lambda pki: diagnose_outbound(
         _heard(pki.client(), bytes((21, 3, 3, 0, 2, 1, 0)), server=False), host="mx.test"
     ),
-    "timeout": lambda pki: diagnose_outbound(
+    "timeout-silent": lambda pki: diagnose_outbound(
         _heard(pki.client(), then="timeout", server=False), host="mx.test"
     ),
     "insufficient-security": lambda pki: _answered(pki, 71),
@@ -184,6 +214,9 @@ OUTBOUND: dict[str, Callable[[Pki], Diagnosis]] = {
     "cancelled": lambda pki: _answered(pki, 90),
     "alert": lambda pki: _answered(pki, 120),
 }
+
+
+OUTBOUND["peer-closed-later"] = _closed_later
 
 
 @pytest.mark.parametrize("cause", OUTBOUND)
@@ -218,25 +251,26 @@ def test_what_openssl_says_of_a_server_has_its_cause(reason: str, cause: str) ->
 def test_evidence_tells_what_the_client_offered(pki: Pki) -> None:
     evidence = INBOUND["only-rsa-key-exchange"](pki).evidence
     assert evidence.startswith(
+        "This gateway ended the handshake with the alert “handshake failure”. "
         "The client offered TLSv1.2 with 2 cipher suites "
-        "(TLS_RSA_WITH_AES_128_CBC_SHA, TLS_RSA_WITH_AES_256_GCM_SHA384)"
+        "(TLS_RSA_WITH_AES_128_CBC_SHA, TLS_RSA_WITH_AES_256_GCM_SHA384). "
     )
-    assert evidence.endswith(", and asked for mx.test.")
+    assert "It asked for the name mx.test." in evidence
 
 
 def test_evidence_tells_what_came_instead_of_tls(pki: Pki) -> None:
-    assert INBOUND["clear-text"](pki).evidence == "It sent: EHLO a.test"
-    assert OUTBOUND["clear-text-answer"](pki).evidence == "It sent: 454 TLS not available"
+    assert INBOUND["clear-text"](pki).evidence.startswith("It sent: EHLO a.test")
+    assert OUTBOUND["clear-text-answer"](pki).evidence.startswith("It sent: 454 TLS not available")
 
 
 def test_evidence_tells_whose_certificate_a_server_showed(pki: Pki) -> None:
     evidence = OUTBOUND["peer-certificate-rejected"](pki).evidence
-    assert evidence.startswith("The server showed a certificate for CN=mx.test, issued by CN=")
+    assert "It showed a certificate for CN=mx.test, issued by CN=" in evidence
 
 
 def test_a_certificate_that_can_not_be_read_is_said_to_be_so() -> None:
     fault = TlsFault(kind="local-error", reason="bad signature", peer_certificates=(b"nonsense",))
-    assert diagnose_outbound(fault).evidence == "The server showed a certificate that can't be read."
+    assert diagnose_outbound(fault).evidence == "It showed a certificate that can't be read."
 
 
 def test_the_certificate_is_named_where_it_is_ours_to_change(pki: Pki) -> None:
@@ -261,10 +295,10 @@ def test_groups_alone_can_explain_no_shared_cipher_in_tls_1_2(pki: Pki) -> None:
 
 @pytest.mark.parametrize("condition", ["no-esmtp", "no-starttls", "starttls-refused"])
 def test_the_three_conditions_without_tls_are_told_apart(condition: Any) -> None:
-    diagnosis = diagnose_unavailable(condition, "mx.example.com", reply="454 4.7.0 no\r\nTLS")
+    diagnosis = diagnose_unavailable(condition, "mx.example.com", reply="554 5.7.0 no\r\nTLS")
     assert diagnosis.cause == condition
     assert "mx.example.com" in diagnosis.summary
-    assert diagnosis.evidence == "It answered: 454 4.7.0 no  TLS."
+    assert diagnosis.evidence == "It answered: 554 5.7.0 no  TLS."
     assert diagnose_unavailable(condition, "").evidence == ""
     _is_readable(diagnosis)
 
@@ -273,14 +307,7 @@ def test_an_offer_without_anything_known_is_still_a_sentence() -> None:
     fault = TlsFault(kind="local-error", reason="no shared cipher", offer=ClientOffer(versions=("TLSv1.2",)))
     diagnosis = diagnose_inbound(fault, BOTH)
     assert diagnosis.cause == "no-shared-cipher"
-    assert diagnosis.evidence == "The client offered TLSv1.2 with 0 cipher suites, and asked for no name."
-
-
-@pytest.mark.parametrize("cause", CAUSES)
-def test_each_cause_is_two_whole_sentences(cause: str) -> None:
-    entry = CAUSES[cause]
-    assert entry.summary.endswith(".")
-    assert entry.remedy.endswith(".")
+    assert "The client offered TLSv1.2 and no cipher suite. It asked for no name." in diagnosis.evidence
 
 
 def _is_readable(diagnosis: Diagnosis) -> None:

@@ -333,8 +333,8 @@ def test_an_error_that_others_left_in_the_queue_is_not_blamed_on_the_peer(pki: P
 
 
 def test_an_engine_that_is_dropped_is_freed_at_once(pki: Pki) -> None:
-    server = pki.server(request_client_certificate=True, trust=pki.trust)
-    pair = Pair(server, pki.client(certificate=pki.ecdsa.files)).handshake()
+    server = pki.server(verifies_clients=True, trust=pki.trust)
+    pair = Pair(server, pki.client(certificate=pki.ecdsa.files), ask=True).handshake()
     connections = [weakref.ref(pair.server._connection), weakref.ref(pair.client._connection)]
     gc.disable()
     try:

@@ -7,7 +7,6 @@ import pytest
 from mxseal.tls.policy import (
     LEVELS,
     OUTCOMES,
-    RECEIVING,
     Action,
     Event,
     Level,
@@ -29,6 +28,7 @@ CELLS: dict[Level, dict[Event, Action]] = {
         "untrusted": "deliver-encrypted",
         "name-mismatch": "deliver-encrypted",
         "revoked": "deliver-encrypted",
+        "not-pinned": "deliver-encrypted",
     },
     "required": {
         "ehlo-rejected": "fail",
@@ -38,6 +38,7 @@ CELLS: dict[Level, dict[Event, Action]] = {
         "untrusted": "deliver-encrypted",
         "name-mismatch": "deliver-encrypted",
         "revoked": "deliver-encrypted",
+        "not-pinned": "deliver-encrypted",
     },
     "preferred-verify": {
         "ehlo-rejected": "deliver-clear",
@@ -47,6 +48,7 @@ CELLS: dict[Level, dict[Event, Action]] = {
         "untrusted": "deliver-encrypted",
         "name-mismatch": "deliver-encrypted",
         "revoked": "deliver-encrypted",
+        "not-pinned": "deliver-encrypted",
     },
     "required-verify": dict.fromkeys(OUTCOMES, "fail"),
     "required-verify-hosted": dict.fromkeys(OUTCOMES, "fail"),
@@ -107,13 +109,10 @@ def test_verifying_levels_fail_on_any_finding(level: Level) -> None:
     assert judge(level, verified=False, name_matches=False) == Verdict("fail", "untrusted")
     assert judge(level, verified=True, name_matches=False) == Verdict("fail", "name-mismatch")
     assert judge(level, verified=True, revoked=True) == Verdict("fail", "revoked")
+    assert judge(level, verified=True, pinned=False) == Verdict("fail", "not-pinned")
 
 
-def test_receiving_levels_offer_and_demand_as_the_reference_says() -> None:
-    assert not RECEIVING["off"].offers_starttls
-    assert RECEIVING["off"].takes_mail_in_clear
-    assert RECEIVING["preferred"].offers_starttls
-    assert RECEIVING["preferred"].takes_mail_in_clear
-    assert RECEIVING["required"].offers_starttls
-    assert not RECEIVING["required"].takes_mail_in_clear
-    assert RECEIVING["required"].verbs_in_clear == frozenset(("NOOP", "EHLO", "STARTTLS", "QUIT"))
+def test_the_worst_finding_is_the_one_that_is_told() -> None:
+    everything = judge("required-verify", verified=False, name_matches=False, revoked=True, pinned=False)
+    assert everything.event == "revoked"
+    assert judge("required-verify", verified=False, name_matches=False, pinned=False).event == "not-pinned"

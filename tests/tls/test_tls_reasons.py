@@ -158,3 +158,14 @@ def test_fixed_texts() -> None:
     assert STARTTLS_UNAVAILABLE == "TLS required, STARTTLS unavailable, destination is TLS disabled"
     assert STARTTLS_UNEXPECTED == "STARTTLS unexpected response"
     assert verify_reason("self-signed certificate") == "verify error: self signed certificate"
+
+
+def test_a_client_that_is_turned_away_for_its_certificate_reads_like_a_delivery_that_fails() -> None:
+    def told(error: str) -> str:
+        return inbound_reason(
+            TlsFault(kind="local-error", reason="certificate verify failed", verify_error=error)
+        )
+
+    assert told("certificate has expired") == "verify error: certificate has expired"
+    assert told("self-signed certificate") == "verify error: self signed certificate"
+    assert told("no certificate from client") == "verify error: no certificate from client"

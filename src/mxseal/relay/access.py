@@ -1,18 +1,22 @@
 """Who may do what: sender groups with their policies, and recipient access. PURE.
 
 A listener's table is compiled once for each document; the first group that matches wins (reference §3.1,
-§4.2).
+§4.2). Groups have hosts as members, known before the first byte, and certificates, known after the handshake.
 """
 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
 from mxseal.config.model import Document, MailFlowPolicy
+from mxseal.config.values import domain_name
 from mxseal.events.types import HatVerdict
+from mxseal.smtp.grammar import split_address
+from mxseal.tls.client_identity import ClientIdentity
+from mxseal.tls.receiving import VERIFYING
 
 VERDICTS: dict[str, HatVerdict] = {
     "accept": "ACCEPT",
@@ -29,17 +33,33 @@ class Judgement(msgspec.Struct, frozen=True):
     group: str | None
     match: str
     policy: MailFlowPolicy
+    asks_certificate: bool = False
+    """Whether the client's certificate is asked for in the handshake: the policy verifies it, or a group
+    before this one is for certain certificates."""
+    tls_senders: SenderTable | None = None
+    """Senders whose mail is taken over TLS only."""
 
     @property
     def verdict(self) -> HatVerdict:
         return VERDICTS[self.policy.action]
 
+    def told(self) -> dict[str, str | None]:
+        """For the event."""
+        policy = self.policy
+        return {
+            "verdict": self.verdict,
+            "sender_group": self.group,
+            "match": self.match,
+            "policy": policy.name,
+            "level": policy.tls,
+        }
+
 
 class _Member(msgspec.Struct, frozen=True):
     text: str
     network: Network | None
-    group: str
-    policy: MailFlowPolicy
+    is_certificate: bool
+    judgement: Judgement
 
 
 class HostAccessTable:
@@ -47,21 +67,41 @@ class HostAccessTable:
 
     def __init__(self, document: Document, listener: str) -> None:
         self._members: list[_Member] = []
+        senders = {
+            policy.name: SenderTable(policy.tls_senders) if policy.tls_senders else None
+            for policy in document.mail_flow_policies
+        }
+        certificates_before = False
+
+        def judgement(group: str | None, match: str, policy_name: str) -> Judgement:
+            policy = document.policy(policy_name)
+            asks = certificates_before or policy.tls in VERIFYING
+            return Judgement(group, match, policy, asks, senders[policy_name])
+
         for group in document.sender_groups:
             if group.listeners and listener not in group.listeners:
                 continue
-            policy = document.policy(group.policy)
             for text in group.members:
-                self._members.append(_Member(text, _network(text), group.name, policy))
-        self._default = Judgement(None, "ALL", document.policy(document.default_policy))
+                found = judgement(group.name, text, group.policy)
+                self._members.append(_Member(text, _network(text), False, found))
+            certificates_before = certificates_before or bool(group.certificates)
+            for text in group.certificates:
+                found = judgement(group.name, f"certificate {text}", group.policy)
+                self._members.append(_Member(text, None, True, found))
+        self._default = judgement(None, "ALL", document.default_policy)
+        self._hosts = [member for member in self._members if not member.is_certificate]
 
-    def judge(self, address: str, name: str | None) -> Judgement:
+    def judge(self, address: str, name: str | None, identity: ClientIdentity | None = None) -> Judgement:
         """`name` is the client's forward-confirmed host name; an unconfirmed one must not be passed: it is
-        whatever the owner of the address likes it to be."""
+        whatever the owner of the address likes it to be. The same holds for `identity`: only of a certificate
+        that was verified."""
         ip = ipaddress.ip_address(address)
-        for member in self._members:
-            if _matches(member, ip, name):
-                return Judgement(member.group, member.text, member.policy)
+        for member in self._hosts if identity is None else self._members:
+            if member.is_certificate:
+                if identity is not None and identity.carries(member.text):
+                    return member.judgement
+            elif _matches(member, ip, name):
+                return member.judgement
         return self._default
 
 
@@ -96,3 +136,32 @@ class RecipientAccessTable:
     def accepts(self, domain: str) -> bool:
         """`domain` is lower case, in A-labels."""
         return self._all or domain in self._exact or any(domain.endswith(parent) for parent in self._parents)
+
+
+class SenderTable:
+    """Sender patterns: addresses, domains, '.domain', 'all'."""
+
+    def __init__(self, patterns: Iterable[str]) -> None:
+        self._addresses = frozenset(pattern.lower() for pattern in patterns if "@" in pattern)
+        self._domains = RecipientAccessTable([pattern for pattern in patterns if "@" not in pattern])
+
+    def holds(self, sender: str) -> bool:
+        """Whether an envelope sender is meant. "" is the null sender, which only 'all' means.
+
+        Upper and lower case are one, also in the local part: a list that says who needs TLS must not be got
+        around with a capital letter.
+        """
+        local, domain = split_address(sender)
+        domain = canonical_domain(domain)
+        return self._domains.accepts(domain) or f"{local.lower()}@{domain}" in self._addresses
+
+
+def canonical_domain(domain: str) -> str:
+    """In lower case and A-labels, as documents have it; "" when it is none."""
+    domain = domain.lower()
+    if domain.isascii():
+        return domain
+    try:
+        return domain_name(domain)
+    except ValueError:
+        return ""

@@ -151,9 +151,11 @@ class Channel(asyncio.Protocol):
         self._write(data)
 
     async def drain(self, limit: float) -> None:
-        """Until the peer takes more. Broken when it does not within `limit` seconds."""
+        """Until the peer takes more. Broken when it does not within `limit` seconds, or by `until`."""
         writable = self._writable
         if writable is not None and self._broken is None:
+            if self.until is not None:
+                limit = min(limit, max(0.0, self.until - self._clock.monotonic()))
             timer = self._clock.call_later(limit, lambda: self._stalled(writable))
             try:
                 await writable

@@ -20,7 +20,11 @@ from mxseal.smtp.wire import Reply
 from mxseal.storage.ports import Spool, StorageRefused
 
 if TYPE_CHECKING:
-    from mxseal.relay.outbound import Way
+    from mxseal.relay.opening import Way
+
+_RECIPIENT_SECONDS = 30.0
+"""What each recipient adds to the time for the envelope: an answer may take minutes (RFC 5321 §4.5.3.2.3),
+and a thousand that each do would hold the connection for days."""
 
 
 class Session:
@@ -77,9 +81,10 @@ class Session:
                 rids=tuple(recipient.rid for recipient in job.recipients),
             )
         )
+        limit = self._delivery.command_time
+        self._patience(limit + _RECIPIENT_SECONDS * len(job.recipients))
         if commands := transaction.commands():
             self.channel.send(commands)
-        limit = self._delivery.command_time
         while not transaction.finished:
             reply = await self.channel.reply(limit)
             self.heard = True
@@ -88,7 +93,9 @@ class Session:
             if transaction.wants_content:
                 await self._send_content(job, spool, transaction)
                 limit = self._delivery.data_time
+                self._patience(limit)
         self.finished = transaction.must_close
+        self.channel.until = None
         if transaction.needs_reset and not transaction.must_close:
             self.channel.send(RSET)
             self.finished = (await self.channel.reply(limit)).code != 250
@@ -98,10 +105,18 @@ class Session:
         if job.body is not None:
             self.channel.send(transaction.encode(job.body) + transaction.end())
             return
+        # RFC 5321 §4.5.3.2.5 has a time for each block; a peer that takes each just before its time is over
+        # would hold its connection as long as it likes.
+        size = job.queued.envelope.size
+        self._patience(self._delivery.data_time + size / self._delivery.slowest_rate)
         async for piece in spool.content(job.queued.envelope.mid):
             self.channel.send(transaction.encode(piece))
             await self.channel.drain(self._delivery.data_time)
         self.channel.send(transaction.end())
+
+    def _patience(self, seconds: float) -> None:
+        """All that follows, until the next call, has so many seconds as a whole."""
+        self.channel.until = self._clock.monotonic() + seconds
 
     def _verdicts(self, job: Job, outcomes: Sequence[Outcome]) -> list[Verdict]:
         verdicts = [self._verdict(job, outcome) for outcome in outcomes]

@@ -7,28 +7,20 @@ document that it began with.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import count
 from typing import Any, cast
 
 from mxseal.config.model import Listener
-from mxseal.events.types import (
-    ConnectionClosed,
-    ConnectionJudged,
-    ConnectionLost,
-    ConnectionOpened,
-    ConnectionRefused,
-    InboundTlsFailed,
-    InboundTlsMissing,
-    InboundTlsSucceeded,
-    RejectDelayed,
-)
+from mxseal.events import types as facts
 from mxseal.relay.access import Judgement
+from mxseal.relay.clients import examine, explain
 from mxseal.relay.intake import Gate, Intake, Reception
+from mxseal.relay.pace import BARREN, Paced
 from mxseal.relay.receiving import Receiving
 from mxseal.relay.resolver import ClientName
 from mxseal.smtp import replies
-from mxseal.smtp.server import Server, ServerSettings
+from mxseal.smtp.server import Server
 from mxseal.smtp.wire import (
     ChunkDone,
     Content,
@@ -48,9 +40,9 @@ from mxseal.smtp.wire import (
     Verify,
 )
 from mxseal.storage.ports import StorageRefused
-from mxseal.tls.diagnosis import diagnose_inbound
+from mxseal.tls.client_identity import ClientIdentity
 from mxseal.tls.engine import Engine
-from mxseal.tls.facts import TlsFacts
+from mxseal.tls.facts import TlsFacts, TlsFault
 
 _READ_AHEAD = 64 * 1024
 """Bytes that a client may pipeline while its last message is being written to disk. Pausing at once would
@@ -58,10 +50,11 @@ cost two system calls for each message."""
 _FLUSH_EVERY = 64
 
 
-class Inbound(asyncio.Protocol):
+class Inbound(Paced):
     """One client. All state is in the core, the engine and, for the message at hand, `Receiving`."""
 
     def __init__(self, intake: Intake, gate: Gate, reception: Reception) -> None:
+        super().__init__(intake.fairness)
         self._intake = intake
         self._gate = gate
         self._reception = reception
@@ -74,7 +67,13 @@ class Inbound(asyncio.Protocol):
         self._receiving: Receiving | None = None
         self._judgement: Judgement | None = None
         self.facts: TlsFacts | None = None
+        self.certificate: ClientIdentity | None = None
+        self.identity: str | None = None
+        """What the client's certificate says, and who it is, which is set when that was verified."""
+        self._handlers: Mapping[type, Callable[[Inbound, Server, Any], None]] = _HANDLERS
+        self._refusal = replies.CLIENT_CERTIFICATE_NEEDED
         self.messages = 0
+        self.refused_recipients = 0
         self.extended = True
         self.client = ClientName(None, verified=False)
         self.hello = ""
@@ -88,8 +87,6 @@ class Inbound(asyncio.Protocol):
         """The client does not read its replies: no request is taken meanwhile."""
         self._early = bytearray()
         """What came before the client's name was known."""
-        self._deaf = False
-        """Nothing is read: what was read waits already."""
         self._ended = False
         """The client will send nothing more."""
         self._closing = False
@@ -108,10 +105,8 @@ class Inbound(asyncio.Protocol):
         # Not asserted: uvloop's transports have the methods and not the base class.
         self._transport = transport = cast("asyncio.Transport", transport)
         peer = transport.get_extra_info("peername") or ("0.0.0.0", 0)  # noqa: S104 - gone already
-        self.address, self.local_address = (
-            str(peer[0]),
-            str((transport.get_extra_info("sockname") or [""])[0]),
-        )
+        self.address = str(peer[0])
+        self.local_address = str((transport.get_extra_info("sockname") or [""])[0])
         if not self._intake.bus.ready():
             # A log that can't be written takes no further story: refused without one.
             if not self._listener.implicit_tls:
@@ -132,7 +127,7 @@ class Inbound(asyncio.Protocol):
         if refusal is not None:
             self._open(self.client, int(peer[1]))
             self._tell_refused(refusal)
-            self._core = Server(self._settings("off"))
+            self._core = Server(self._reception.settings(None))
             self._say_and_close(refusal)
             return
         if not self._listener.reverse_dns:
@@ -140,7 +135,7 @@ class Inbound(asyncio.Protocol):
             return
         self._task = asyncio.get_running_loop().create_task(self._look_up(int(peer[1])))
 
-    def data_received(self, data: bytes) -> None:
+    def _received(self, data: bytes) -> None:
         self._heard_at = self._intake.clock.monotonic()
         if self._judgement is None:
             # The client's name is still being looked up: with implicit TLS it talks first, and rightly so.
@@ -188,8 +183,8 @@ class Inbound(asyncio.Protocol):
         self._gate.connections.discard(self)
         self._gate.leave(self.address, tls=self._tls_counted)
         if not self._closing:
-            self._intake.publish(ConnectionLost, icid=self.icid)
-        self._intake.publish(ConnectionClosed, icid=self.icid)
+            self._intake.publish(facts.ConnectionLost, icid=self.icid)
+        self._intake.publish(facts.ConnectionClosed, icid=self.icid)
 
     def pause_writing(self) -> None:
         # Who does not read replies is not read from either: pipelined commands would pile up here.
@@ -200,13 +195,9 @@ class Inbound(asyncio.Protocol):
         self._stalled = False
         self._read_on()
 
-    def _stop_reading(self) -> None:
-        self._deaf = True
-        self._transport.pause_reading()
-
     def _read_on(self) -> None:
         """Go on reading, and with what was read, unless something else is waited for."""
-        if self._waiting or self._stalled or self._over:
+        if self._waiting or self._stalled or self._resting or self._over:
             return
         if self._deaf and not self._transport.is_closing():
             self._deaf = False
@@ -231,7 +222,7 @@ class Inbound(asyncio.Protocol):
     def _open(self, name: ClientName, port: int) -> None:
         self.client = name
         self._intake.publish(
-            ConnectionOpened,
+            facts.ConnectionOpened,
             icid=self.icid,
             listener=self._listener.name,
             local_ip=self.local_address,
@@ -243,22 +234,10 @@ class Inbound(asyncio.Protocol):
 
     def _begin(self, name: ClientName, port: int) -> None:
         self._open(name, port)
-        confirmed = name.name if name.verified else None
-        judgement = self._judgement = self._reception.access.judge(self.address, confirmed)
-        self._intake.publish(
-            ConnectionJudged,
-            icid=self.icid,
-            verdict=judgement.verdict,
-            sender_group=judgement.group,
-            match=judgement.match,
-            policy=judgement.policy.name,
-        )
-        if judgement.policy.action == "refuse":
-            self._close()
+        judgement = self._reception.access.judge(self.address, name.confirmed)
+        if not self._judged(judgement):
             return
-        if judgement.policy.action == "reject":
-            self._intake.publish(RejectDelayed, icid=self.icid, remote_ip=self.address)
-        self._core = Server(self._settings(judgement.policy.tls))
+        self._core = Server(self._reception.settings(judgement))
         if self._listener.implicit_tls:
             if self._gate.tls_sessions >= self._limits.tls_sessions:
                 self._tell_refused(replies.TOO_MANY_TLS_SESSIONS)
@@ -269,29 +248,31 @@ class Inbound(asyncio.Protocol):
             self._core.say(replies.banner(self._reception.hostname))
             self._flush()
 
-    def _settings(self, tls: Any) -> ServerSettings:
-        size = self._limits.message_size
-        if self._judgement is not None and self._judgement.policy.limits.message_size is not None:
-            size = min(size, self._judgement.policy.limits.message_size)
-        return ServerSettings(
-            hostname=self._reception.hostname,
-            message_size=size,
-            tls=tls,
-            clean_newlines=self._listener.bare_newlines == "clean",
-        )
+    def _judged(self, judgement: Judgement) -> bool:
+        """Take over a group and its policy; False when that ends the connection."""
+        self._judgement = judgement
+        self._trusted = judgement.policy.action == "relay"
+        self._intake.publish(facts.ConnectionJudged, icid=self.icid, **judgement.told())
+        if judgement.policy.action == "refuse":
+            self._close()
+            return False
+        if judgement.policy.action == "reject":
+            self._intake.publish(facts.RejectDelayed, icid=self.icid, remote_ip=self.address)
+        return True
 
     # --- TLS ------------------------------------------------------------------------------------------------
 
     def _begin_tls(self) -> None:
-        self._engine = Engine(self._reception.context, server_side=True)
-        self._gate.tls_sessions += 1
+        asks = self._judgement is not None and self._judgement.asks_certificate
+        self._engine = Engine(self._reception.context, server_side=True, ask_certificate=asks)
+        self._gate.enter_tls()
         self._tls_counted = True
         self._handshake_until = self._intake.clock.monotonic() + self._limits.handshake_time
         self._arm(self._limits.handshake_time)
 
     def _decrypt(self, engine: Engine, data: bytes) -> bytes:
         before = engine.established
-        plain = engine.receive(data)
+        plain = self._decrypted(engine, data)
         if answer := engine.output():
             self._transport.write(answer)
         if engine.fault is not None:
@@ -299,19 +280,44 @@ class Inbound(asyncio.Protocol):
             return b""
         if engine.established and not before:
             self._tls_established(engine)
+        elif self._barren > BARREN:
+            self._tell_refused(replies.BARREN_TLS)
+            self._close()
         if engine.closed and not self._closing:
             self._transport.close()
         return plain
 
     def _tls_established(self, engine: Engine) -> None:
         assert self._core is not None
+        assert self._judgement is not None
         self._handshake_until = None
         self._arm(self._limits.idle_time)
-        self.facts = engine.facts()
-        self._intake.publish(InboundTlsSucceeded, icid=self.icid, facts=self.facts.brief())
+        self.facts = self._intake.checked(engine.facts())
+        found = None
+        if self._judgement.asks_certificate:
+            found = examine(self._reception, self.address, self.client.confirmed, self.facts)
+            self.certificate, self.identity = found.certificate, found.identity
+            if found.fault is not None:
+                self._turn_away(self._core, found.fault, found.reply)
+                return
+        self._intake.publish(facts.InboundTlsSucceeded, icid=self.icid, facts=self.facts.brief())
+        if found is not None and found.judgement is not self._judgement:
+            if not self._judged(found.judgement):
+                return
+            self._core.configure(self._reception.settings(found.judgement))
         self._core.tls_started()
         if self._listener.implicit_tls:
             self._core.say(replies.banner(self._reception.hostname))
+            self._flush()
+
+    def _turn_away(self, core: Server, fault: TlsFault, reply: Reply) -> None:
+        """The client's certificate, or that there is none, is not what the policy asks for."""
+        self._tell_tls_failed(fault)
+        self._refusal, self._handlers = reply, _TURNED_AWAY
+        core.tls_started()
+        # In the place of the banner (RFC 5321 §3.1). Behind STARTTLS the client has to speak first.
+        if self._listener.implicit_tls:
+            core.say(reply)
             self._flush()
 
     def _tls_failed(self, engine: Engine) -> None:
@@ -320,9 +326,12 @@ class Inbound(asyncio.Protocol):
         if fault is None or self._closing:
             return
         if fault.during == "handshake" or fault.alert is not None:
-            diagnosis = diagnose_inbound(fault, self._reception.ours)
-            self._intake.publish(InboundTlsFailed, icid=self.icid, fault=fault, diagnosis=diagnosis)
+            self._tell_tls_failed(fault)
         self._close()
+
+    def _tell_tls_failed(self, fault: TlsFault) -> None:
+        diagnosis = explain(fault, self._reception.ours, self._intake.clock.now())
+        self._intake.publish(facts.InboundTlsFailed, icid=self.icid, fault=fault, diagnosis=diagnosis)
 
     # --- requests -------------------------------------------------------------------------------------------
 
@@ -340,8 +349,8 @@ class Inbound(asyncio.Protocol):
                 self._flush()  # a client that pipelines much and reads nothing is noticed while it does
             if not _is_content(request) and self._exhausted(core, request):
                 break
-            _HANDLERS[type(request)](self, core, request)
-        if self._gate.leaving and self._at_rest() and not core.closed:
+            self._handlers[type(request)](self, core, request)
+        if self._gate.hasty and self._at_rest() and not core.closed:
             core.say(replies.SHUTTING_DOWN)
         self._flush()
         if core.closed:
@@ -356,9 +365,8 @@ class Inbound(asyncio.Protocol):
         self._commands += 1
         if isinstance(request, Fault) and request.kind != "size":
             self._errors += 1
-            if request.kind == "tls-required" and not self._missing_told:
-                self._missing_told = True
-                self._intake.publish(InboundTlsMissing, icid=self.icid)
+            if request.kind == "tls-required":
+                self.tell_tls_missing()
         if self._errors > self._limits.errors_per_connection:
             self._tell_refused(replies.TOO_MANY_ERRORS)
             core.say(replies.TOO_MANY_ERRORS)
@@ -386,9 +394,14 @@ class Inbound(asyncio.Protocol):
         self._transport.write(data)
 
     def _on_fault(self, core: Server, request: Fault) -> None:
-        if request.kind == "injected":  # CVE-2011-0411: worth seeing
+        if request.kind == "injected" or request.reply.code == 421:  # CVE-2011-0411: worth seeing
             self._tell_refused(request.reply)
         core.answer(request.reply)
+
+    def _on_turned_away(self, core: Server, _request: Request) -> None:
+        core.answer(self._refusal)
+        self._flush()
+        self._close()
 
     def _on_hello(self, core: Server, request: Hello) -> None:
         self._drop_message()
@@ -427,6 +440,7 @@ class Inbound(asyncio.Protocol):
     def _on_content(self, core: Server, request: Content) -> None:
         assert self._receiving is not None
         self._receiving.content(request.data)
+        self._useful = self._receiving.taking
         if self._receiving.endless:
             core.say(replies.MESSAGE_TOO_LARGE)
             self._flush()
@@ -458,6 +472,8 @@ class Inbound(asyncio.Protocol):
             self._waiting = False
             self._task = None
             self._heard_at = self._intake.clock.monotonic()  # it was we who took the time
+        if reply.code == 250 and not self._trusted:
+            self._earned(receiving.accepted)
         if self._over:
             return
         core.answer(reply)
@@ -476,11 +492,17 @@ class Inbound(asyncio.Protocol):
             self._receiving.abandon()
             self._receiving = None
 
+    def tell_tls_missing(self) -> None:
+        """TLS was needed for what the client asked; told once."""
+        if not self._missing_told:
+            self._missing_told = True
+            self._intake.publish(facts.InboundTlsMissing, icid=self.icid)
+
     # --- the end --------------------------------------------------------------------------------------------
 
     def _tell_refused(self, reply: Reply) -> None:
         """A limit or trouble of ours ends the connection."""
-        self._intake.publish(ConnectionRefused, icid=self.icid, reason=reply.text)
+        self._intake.publish(facts.ConnectionRefused, icid=self.icid, reason=reply.text)
 
     def _say_and_close(self, reply: Reply) -> None:
         assert self._core is not None
@@ -547,10 +569,7 @@ class Inbound(asyncio.Protocol):
             self._say_and_close(replies.IDLE)
             self._arm(limits.idle_time)
         else:
-            ends = [idle_until, whole_until]
-            if self._handshake_until is not None:
-                ends.append(self._handshake_until)
-            self._arm(min(ends) - now)
+            self._arm(min(idle_until, whole_until, self._handshake_until or whole_until) - now)
 
 
 def _is_content(request: Request) -> bool:
@@ -558,10 +577,6 @@ def _is_content(request: Request) -> bool:
     return isinstance(request, Content | EndOfMessage) or (
         isinstance(request, ChunkDone) and request.size > 0
     )
-
-
-def _simple(reply: Reply) -> Callable[[Inbound, Server, Any], None]:
-    return lambda _connection, core, _request: core.answer(reply)
 
 
 _HANDLERS: dict[type, Callable[[Inbound, Server, Any], None]] = {
@@ -576,7 +591,9 @@ _HANDLERS: dict[type, Callable[[Inbound, Server, Any], None]] = {
     EndOfMessage: Inbound._on_end,  # noqa: SLF001
     Reset: Inbound._on_reset,  # noqa: SLF001
     Quit: Inbound._on_quit,  # noqa: SLF001
-    Noop: _simple(replies.OK),
-    Verify: _simple(replies.VERIFY),
-    Help: _simple(replies.HELP),
+    Noop: lambda _connection, core, _request: core.answer(replies.OK),
+    Verify: lambda _connection, core, _request: core.answer(replies.VERIFY),
+    Help: lambda _connection, core, _request: core.answer(replies.HELP),
 }
+_TURNED_AWAY = {**dict.fromkeys(_HANDLERS, Inbound._on_turned_away), Quit: Inbound._on_quit}  # noqa: SLF001
+"""Of a client whose certificate the policy does not take (RFC 3207 §4.1)."""

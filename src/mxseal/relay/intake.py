@@ -9,12 +9,21 @@ import msgspec
 from OpenSSL import SSL
 
 from mxseal.config.model import Document, Listener, ListenerLimits
-from mxseal.relay.access import HostAccessTable, RecipientAccessTable
+from mxseal.relay.access import HostAccessTable, Judgement, RecipientAccessTable
+from mxseal.relay.descriptors import crowded
+from mxseal.relay.pace import Fairness
 from mxseal.relay.queue import Queue
 from mxseal.relay.resolver import Resolver
+from mxseal.relay.revocation import held_against
+from mxseal.relay.verification import Revoking, no_lists
 from mxseal.smtp import replies
+from mxseal.smtp.server import ServerSettings
 from mxseal.smtp.wire import Reply
+from mxseal.storage.board import Row
 from mxseal.tls.diagnosis import OurSettings
+from mxseal.tls.facts import TlsFacts
+from mxseal.tls.profiles import chosen
+from mxseal.tls.receiving import CORE
 
 if TYPE_CHECKING:
     from mxseal.relay.inbound import Inbound
@@ -23,13 +32,25 @@ if TYPE_CHECKING:
 class Intake:
     """The services that a message goes through on its way in. One for the gateway."""
 
-    def __init__(self, queue: Queue, resolver: Callable[[], Resolver]) -> None:
+    def __init__(
+        self,
+        queue: Queue,
+        resolver: Callable[[], Resolver],
+        revoking: Callable[[], Revoking | None] = no_lists,
+    ) -> None:
+        """`revoking`: the lists of revoked certificates for clients, None where the look-up is off."""
         self.queue = queue
+        self._revoking = revoking
         self.spool = queue.spool
         self.bus = queue.bus
         self.clock = queue.clock
         self.allocate = queue.allocate
         self.resolver = resolver
+        self.fairness = Fairness()
+
+    def checked(self, facts: TlsFacts) -> TlsFacts:
+        """A client's handshake, held against the lists of revoked certificates."""
+        return held_against(facts, self._revoking(), self.clock.now())
 
     def publish(self, event: Callable[..., Any], **facts: Any) -> None:
         """Publish an event of this type, now."""
@@ -47,6 +68,19 @@ class Reception(msgspec.Struct, frozen=True):
     ours: OurSettings
     postmaster: str | None
 
+    def settings(self, judgement: Judgement | None) -> ServerSettings:
+        """What a connection offers under its policy; None: it is about to be refused."""
+        policy = judgement.policy if judgement is not None else None
+        size = self.listener.limits.message_size
+        if policy is not None and policy.limits.message_size is not None:
+            size = min(size, policy.limits.message_size)
+        return ServerSettings(
+            hostname=self.hostname,
+            message_size=size,
+            tls=CORE[policy.tls] if policy is not None else "off",
+            clean_newlines=self.listener.bare_newlines == "clean",
+        )
+
 
 def receptions(
     document: Document,
@@ -56,6 +90,8 @@ def receptions(
     """The receptions of a document; `context` gives a listener's TLS context by name, `ours` what a failed
     handshake is explained with."""
     recipients = RecipientAccessTable(document.recipient_access.domains)
+    ssl = document.ssl.inbound
+    versions = chosen("inbound", ssl.profile, ssl.protocols, ssl.ciphers).versions
     return [
         Reception(
             listener=listener,
@@ -63,7 +99,7 @@ def receptions(
             context=context(listener.name),
             access=HostAccessTable(document, listener.name),
             recipients=recipients,
-            ours=ours(listener),
+            ours=msgspec.structs.replace(ours(listener), versions=versions),
             postmaster=document.postmaster or _own_postmaster(document),
         )
         for listener in document.listeners
@@ -80,34 +116,44 @@ def _own_postmaster(document: Document) -> str | None:
 class Gate:
     """What one listener's port counts: who is connected, from where, and how many over TLS."""
 
-    def __init__(self) -> None:
+    def __init__(self, row: Row, place: str) -> None:
+        """`place` names the port; limits hold for all processes that listen on it together."""
         self.connections: set[Inbound] = set()
-        self.tls_sessions = 0
         self.leaving = False
         """The gateway stops: connections end at their next command."""
+        self.hasty = False
+        """Connections without a message at hand are not waited for."""
         self.when_empty: Callable[[], object] = lambda: None
         """Called when the last connection has gone."""
-        self._inside = 0
-        self._by_host: dict[str, int] = {}
+        self._row = row
+        self._port = f"in {place}"
+        self._tls = f"tls {place}"
 
     def enter(self, address: str, limits: ListenerLimits) -> Reply | None:
         """Count a connection; the reply that refuses it when it is one too many."""
-        mine = self._by_host.get(address, 0) + 1
-        self._by_host[address] = mine
-        self._inside += 1
+        mine = self._row.enter(f"{self._port} {address}")
+        inside = self._row.enter(self._port)
         if self.leaving:  # it was accepted just before the port was closed
             return replies.SHUTTING_DOWN
-        if self._inside > limits.connections:
+        if crowded():
+            return replies.TOO_MANY_TO_HOST
+        if inside > limits.connections:
             return replies.TOO_MANY_TO_LISTENER
         return replies.TOO_MANY_FROM_HOST if mine > limits.connections_per_host else None
 
     def leave(self, address: str, *, tls: bool) -> None:
-        self._inside -= 1
-        self.tls_sessions -= tls
-        left = self._by_host.get(address, 1) - 1
-        if left:
-            self._by_host[address] = left
-        else:
-            self._by_host.pop(address, None)
-        if not self._inside:
+        self._row.leave(f"{self._port} {address}")
+        self._row.leave(self._port)
+        if tls:
+            self._row.leave(self._tls)
+        if not self.connections:
             self.when_empty()
+
+    @property
+    def tls_sessions(self) -> int:
+        """Connections over TLS, in all processes."""
+        return self._row.inside(self._tls)
+
+    def enter_tls(self) -> None:
+        """Count a connection that begins TLS; `leave` takes it back."""
+        self._row.enter(self._tls)

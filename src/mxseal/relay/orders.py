@@ -1,16 +1,21 @@
-"""An administrator's orders to the queue: deliver now, delete. What is being delivered is left alone."""
+"""An administrator's orders to the queue: deliver now, delete, set a TLS level. What is being delivered at
+this moment is left alone."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
+from typing import Literal
 
 import msgspec
 
+from mxseal.config.model import DeliveryLevel
 from mxseal.events.types import MessageFinished, RecipientsDeleted
 from mxseal.relay.queue import Queue
+from mxseal.relay.routing import Target
 from mxseal.storage.ports import Outcome, Queued
 
 _PAGE = 500
+Order = Literal["deliver", "delete", "level"]
 
 
 class Selection(msgspec.Struct, frozen=True):
@@ -19,6 +24,8 @@ class Selection(msgspec.Struct, frozen=True):
     mids: tuple[int, ...] | None = None
     which: str | None = None
     """A recipient's address, or a domain."""
+    level: DeliveryLevel | None = None
+    """With the order 'level': the one that the messages get; None: they lose theirs."""
 
     def concerns(self, address: str) -> bool:
         """'user@example.com' is that recipient, 'example.com' or '@example.com' everyone there."""
@@ -28,6 +35,22 @@ class Selection(msgspec.Struct, frozen=True):
         if "@" in wanted.lstrip("@"):
             return address == wanted
         return address.endswith("@" + wanted.lstrip("@"))
+
+
+class LaneState(msgspec.Struct, frozen=True):
+    """How deliveries to one target go at one worker, since its start."""
+
+    target: Target
+    connected: int = 0
+    """Connections now."""
+    up: bool | None = None
+    """Whether the last attempt to connect succeeded; None before the first."""
+    last_error: str = ""
+    last_activity: float = 0.0
+    delivered: int = 0
+    soft_failures: int = 0
+    hard_failures: int = 0
+    """Recipients."""
 
 
 async def deliver_now(queue: Queue, selection: Selection) -> int:
@@ -70,6 +93,22 @@ async def delete(queue: Queue, selection: Selection) -> int:
             queue.bus.publish(MessageFinished(at=now, mid=done))
         count += len(rids)
     return count
+
+
+async def set_level(queue: Queue, selection: Selection) -> int:
+    """Give messages a level of their own; gives the number of their recipients. StorageRefused as above.
+    What is being delivered goes on as it is: the level counts from the next attempt on."""
+    count = 0
+    async for queued in _messages(queue, selection.mids):
+        if await queue.spool.set_level(queued.envelope.mid, selection.level):
+            count += len(queued.recipients)
+    return count
+
+
+async def carry_out(queue: Queue, order: Order, selection: Selection) -> int:
+    """One order; gives the number of recipients that it concerned."""
+    carry = {"deliver": deliver_now, "delete": delete, "level": set_level}[order]
+    return await carry(queue, selection)
 
 
 async def _messages(queue: Queue, mids: Iterable[int] | None) -> AsyncIterator[Queued]:

@@ -6,36 +6,25 @@ waits (reference §3.6). What each level does with each failure is decided in `t
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
 from OpenSSL import SSL
 
 from mxseal.clock import Clock
-from mxseal.config.model import Delivery, Document
+from mxseal.config.model import Document
 from mxseal.events.bus import Bus
-from mxseal.events.types import (
-    DeliveryClosed,
-    DeliveryFailed,
-    DeliveryOpened,
-    OutboundTlsFailed,
-    OutboundTlsSucceeded,
-)
+from mxseal.events.types import DeliveryClosed
 from mxseal.relay.bounces import Verdict
-from mxseal.relay.channel import Broken, Channel, network_error
+from mxseal.relay.channel import Broken
 from mxseal.relay.handover import Session
+from mxseal.relay.opening import Opening, Surroundings, Unreachable, Way, delivery_failed
 from mxseal.relay.queue import Job, Lane, Queue
 from mxseal.relay.resolver import DnsFault, Host, Resolver
-from mxseal.relay.routing import Target
-from mxseal.smtp.client import QUIT, STARTTLS, Capabilities, hello
-from mxseal.smtp.grammar import split_address
-from mxseal.smtp.wire import Reply
+from mxseal.relay.routing import Target, mail_domain
+from mxseal.relay.verification import Revoking, Verifier, no_lists
+from mxseal.smtp.client import QUIT
 from mxseal.storage.ports import StorageRefused
-from mxseal.tls.diagnosis import diagnose_outbound, diagnose_unavailable
-from mxseal.tls.facts import TlsFault
-from mxseal.tls.policy import Event, after_failure, condition, plan
 
 _HOSTS_TRIED = 10
 _OUTAGE_SECONDS = 5.0
@@ -43,31 +32,6 @@ _OUTAGE_SECONDS = 5.0
 _REMEMBERED = 2000
 _CLASSIC_SECONDS = 86_400.0
 _QUIT_SECONDS = 2.0
-_CHOKED = {"peer-gone", "reset", "timeout", "alert-received", "local-error"}
-"""Handshake faults after which a peer is tried once more without the post-quantum group."""
-
-
-class Unreachable(msgspec.Struct, frozen=True, kw_only=True):
-    """Why no connection to a target stands, in the terms of a verdict."""
-
-    hard: bool = False
-    code: str = "000"
-    status: str = "4.4.1"
-    text: str = ""
-    dcid: int = 0
-    host: str | None = None
-    choked: bool = False
-    """The handshake failed as it does with peers that choke on the post-quantum group."""
-
-
-class Way(msgspec.Struct, frozen=True):
-    """One address of one host of a target."""
-
-    target: Target
-    domain: str
-    """The recipient domain that the connection was opened for; others may share it."""
-    host: Host
-    address: str
 
 
 class Outbound:
@@ -80,14 +44,23 @@ class Outbound:
         allocate: Callable[[str], int],
         resolver: Callable[[], Resolver],
         context: Callable[[bool], SSL.Context],
+        *,
+        revoking: Callable[[], Revoking | None] = no_lists,
     ) -> None:
-        """`context(post_quantum)` gives the client context of the configuration in force."""
+        """`context(post_quantum)` gives the client context of the configuration in force, `revoking` its
+        lists of revoked certificates, None where the check is off."""
         self._bus = bus
         self._clock = clock
         self._allocate = allocate
         self._resolver = resolver
-        self._context = context
-        self._sessions: dict[tuple[str, int, SSL.Context], Any] = {}
+        self._around = Surroundings(
+            bus=bus,
+            clock=clock,
+            verifier=Verifier(clock, resolver, revoking),
+            context=context,
+            session=self._session,
+        )
+        self._sessions: dict[tuple[str, int, str, SSL.Context], Any] = {}
         self._classic: dict[tuple[str, int], float] = {}
 
     async def work(self, queue: Queue, lane: Lane) -> None:
@@ -138,7 +111,8 @@ class Outbound:
                 # A connection that was kept may have been closed by the peer: that is no attempt.
                 await self._close(lane, session)
                 return await self._deliver(queue, lane, job, None)
-            self._publish_failure(session.way, session.dcid, session.channel.local_ip, broken)
+            way, local_ip = session.way, session.channel.local_ip
+            self._bus.publish(delivery_failed(self._clock.now(), way, session.dcid, local_ip, broken))
             verdicts = session.after_break(job, broken)
         except StorageRefused as refusal:
             session.channel.abort()  # in the middle of the content: no QUIT, and nothing that looks complete
@@ -193,25 +167,36 @@ class Outbound:
         if ticket is not None and session.context is not None:
             if len(self._sessions) >= _REMEMBERED:
                 self._sessions.clear()
-            self._sessions[session.way.address, session.way.host.port, session.context] = ticket
+            self._sessions[_peer(session.way, session.context)] = ticket
+
+    def _session(self, way: Way, context: SSL.Context) -> Any:
+        return self._sessions.get(_peer(way, context))
 
     # --- connecting ---------------------------------------------------------------------------------------
 
     async def _open(self, document: Document, lane: Lane, job: Job) -> Session | Unreachable:
-        delivery, hostname = document.delivery, document.hostname
-        domain = split_address(job.recipients[0].address)[1].lower()
+        delivery = document.delivery
+        domain = mail_domain(job.recipients[0].address)
+        began = self._clock.monotonic()
         hosts = await self._hosts(lane.target)
+        exchangers: tuple[str, ...] = ()
         if not lane.target.hosts and not isinstance(hosts, DnsFault):
+            exchangers = tuple(host.name for host in hosts)
             hosts = _before_us(hosts, document, domain)
+        lookup = self._clock.monotonic() - began
         if isinstance(hosts, DnsFault):
             return Unreachable(hard=hosts.hard, status=hosts.status, text=hosts.text)
         last = Unreachable(text=f"no address found for {lane.target.name}", status="4.4.3")
-        ways = [Way(lane.target, domain, host, address) for host in hosts for address in host.addresses]
+        ways = [
+            Way(lane.target, domain, host, address, exchangers)
+            for host in hosts
+            for address in host.addresses
+        ]
         for way in ways[:_HOSTS_TRIED]:
             modern = delivery.post_quantum and not self._is_classic(way)
-            result = await self._attempt(delivery, hostname, way, modern=modern)
+            result = await self._attempt(document, way, lookup, modern=modern)
             if isinstance(result, Unreachable) and result.choked and modern:
-                retry = await self._attempt(delivery, hostname, way, modern=False)
+                retry = await self._attempt(document, way, lookup, modern=False)
                 if isinstance(retry, Session):
                     self._mark_classic(way)
                 result = retry
@@ -224,9 +209,9 @@ class Outbound:
         return last
 
     async def _attempt(
-        self, delivery: Delivery, hostname: str, way: Way, *, modern: bool
+        self, document: Document, way: Way, lookup: float, *, modern: bool
     ) -> Session | Unreachable:
-        return await _Opening(self, delivery, hostname, way, self._allocate("dcid")).run(modern)
+        return await Opening(self._around, document, way, self._allocate("dcid"), lookup).run(modern)
 
     async def _hosts(self, target: Target) -> tuple[Host, ...] | DnsFault:
         resolver = self._resolver()
@@ -248,231 +233,10 @@ class Outbound:
             self._classic.clear()
         self._classic[way.address, way.host.port] = self._clock.monotonic() + _CLASSIC_SECONDS
 
-    def _publish_failure(self, way: Way, dcid: int, local_ip: str, broken: Broken) -> None:
-        self._bus.publish(
-            DeliveryFailed(
-                at=self._clock.now(),
-                dcid=dcid,
-                domain=way.domain,
-                host=way.host.name,
-                remote_ip=way.address,
-                port=way.host.port,
-                local_ip=local_ip or "unknown",
-                details=broken.details,
-                reason=broken.reason,
-            )
-        )
 
-
-class _Opening:
-    """One attempt at one address: connect, greeting, EHLO, TLS, EHLO again."""
-
-    def __init__(self, owner: Outbound, delivery: Delivery, hostname: str, way: Way, dcid: int) -> None:
-        self._owner = owner
-        self._bus = owner._bus  # noqa: SLF001 - two halves of one thing
-        self._clock = owner._clock  # noqa: SLF001
-        self._delivery = delivery
-        self._hostname = delivery.hostname or hostname
-        self._way = way
-        self._dcid = dcid
-        self._channel = Channel(self._clock)
-
-    async def run(self, modern: bool) -> Session | Unreachable:
-        try:
-            await self._connect()
-        except OSError as error:
-            return self._failed(network_error(error))
-        way, channel = self._way, self._channel
-        self._bus.publish(
-            DeliveryOpened(
-                at=self._clock.now(),
-                dcid=self._dcid,
-                domain=way.domain,
-                host=way.host.name,
-                local_ip=channel.local_ip,
-                remote_ip=way.address,
-                port=way.host.port,
-            )
-        )
-        # Each answer has its time, and so has the opening as a whole.
-        channel.until = self._clock.monotonic() + self._delivery.connect_time + self._delivery.command_time
-        try:
-            result = await self._converse(modern)
-            channel.until = None
-        except Broken as broken:
-            result = self._failed(broken)
-        except BaseException:
-            channel.abort()
-            raise
-        if isinstance(result, Unreachable):
-            channel.close()
-            self._bus.publish(DeliveryClosed(at=self._clock.now(), dcid=self._dcid))
-        return result
-
-    async def _connect(self) -> None:
-        loop = asyncio.get_running_loop()
-        source = self._delivery.source_address
-        connecting = loop.create_task(
-            loop.create_connection(
-                lambda: self._channel,
-                self._way.address,
-                self._way.host.port,
-                local_addr=(source, 0) if source else None,
-            )
-        )
-        late = False
-
-        def give_up() -> None:
-            nonlocal late
-            late = True
-            connecting.cancel()
-
-        timer = self._clock.call_later(self._delivery.connect_time, give_up)
-        try:
-            await connecting
-        except asyncio.CancelledError:
-            if late:
-                raise TimeoutError from None
-            connecting.cancel()
-            raise
-        finally:
-            timer.cancel()
-
-    async def _converse(self, modern: bool) -> Session | Unreachable:
-        limit = self._delivery.command_time
-        greeting = await self._channel.reply(limit)
-        if greeting.code != 220:
-            return self._refused(greeting, "greeting")
-        capabilities = await self._hello()
-        if isinstance(capabilities, Unreachable):
-            return capabilities
-        level = self._way.target.tls
-        context: SSL.Context | None = None
-        if level != "off":
-            event = await self._ask_for_tls(capabilities)
-            if event is not None:
-                if after_failure(level, event) != "deliver-clear":
-                    return self._tls_unavailable(event)
-            else:
-                context = self._owner._context(modern)  # noqa: SLF001
-                fault = await self._handshake(context)
-                if fault is not None:
-                    return self._handshake_failed(fault)
-                capabilities = await self._hello()  # RFC 3207 §4.2: what was said in clear is forgotten
-                if isinstance(capabilities, Unreachable):
-                    return capabilities
-        return Session(self._bus, self._clock, self._way, self._dcid, self._delivery).over(
-            self._channel, capabilities, context
-        )
-
-    async def _hello(self) -> Capabilities | Unreachable:
-        limit = self._delivery.command_time
-        self._channel.send(hello(self._hostname))
-        reply = await self._channel.reply(limit)
-        if reply.code == 250:
-            return Capabilities.parse(reply)
-        if reply.code == 421:
-            return self._refused(reply, "EHLO")
-        self._channel.send(hello(self._hostname, extended=False))  # RFC 5321 §3.2: an old server
-        reply = await self._channel.reply(limit)
-        if reply.code == 250:
-            return Capabilities()
-        return self._refused(reply, "HELO")
-
-    # --- TLS ------------------------------------------------------------------------------------------------
-
-    async def _ask_for_tls(self, capabilities: Capabilities) -> Event | None:
-        """What stands against TLS before the handshake; None: the peer said 220 to STARTTLS."""
-        step = plan(self._way.target.tls, esmtp=capabilities.esmtp, starttls=capabilities.starttls)
-        if step.action != "starttls":
-            return step.event
-        self._channel.send(STARTTLS)
-        reply = await self._channel.reply(self._delivery.command_time)
-        return None if reply.code == 220 else "starttls-refused"
-
-    async def _handshake(self, context: SSL.Context) -> TlsFault | None:
-        way = self._way
-        name = way.host.name if way.host.name != way.address else None
-        session = self._owner._sessions.get((way.address, way.host.port, context))  # noqa: SLF001
-        result = await self._channel.start_tls(context, name, session, self._delivery.handshake_time)
-        if isinstance(result, TlsFault):
-            return result
-        self._bus.publish(
-            OutboundTlsSucceeded(
-                at=self._clock.now(),
-                dcid=self._dcid,
-                domain=way.domain,
-                host=way.host.name,
-                facts=result.brief(),
-            )
-        )
-        return None
-
-    def _tls_unavailable(self, event: Event) -> Unreachable:
-        """One of the three conditions under which required TLS can't be used (reference §3.3)."""
-        way = self._way
-        which = condition(event)
-        assert which is not None, "after the 220 there is a handshake"
-        diagnosis = diagnose_unavailable(which, way.host.name)
-        self._bus.publish(
-            OutboundTlsFailed(
-                at=self._clock.now(),
-                dcid=self._dcid,
-                domain=way.domain,
-                host=way.host.name,
-                required=True,
-                reason="unexpected-response" if event == "starttls-refused" else "unavailable",
-                condition=which,
-                diagnosis=diagnosis,
-            )
-        )
-        return Unreachable(status="4.7.4", text=diagnosis.summary, dcid=self._dcid, host=way.host.name)
-
-    def _handshake_failed(self, fault: TlsFault) -> Unreachable:
-        way = self._way
-        diagnosis = diagnose_outbound(fault, host=way.host.name)
-        self._bus.publish(
-            OutboundTlsFailed(
-                at=self._clock.now(),
-                dcid=self._dcid,
-                domain=way.domain,
-                host=way.host.name,
-                required=way.target.tls == "required",
-                reason="handshake",
-                fault=fault,
-                diagnosis=diagnosis,
-            )
-        )
-        return Unreachable(
-            status="4.7.5",
-            text=diagnosis.summary,
-            dcid=self._dcid,
-            host=way.host.name,
-            choked=fault.kind in _CHOKED,
-        )
-
-    # --- faults ---------------------------------------------------------------------------------------------
-
-    def _failed(self, broken: Broken) -> Unreachable:
-        way = self._way
-        self._owner._publish_failure(way, self._dcid, self._channel.local_ip, broken)  # noqa: SLF001
-        return Unreachable(
-            status="4.4.1" if broken.reason == "connection timed out" else "4.4.2",
-            text=f"{way.host.name} [{way.address}]: {broken.reason}: {broken.details}",
-            dcid=self._dcid,
-            host=way.host.name,
-        )
-
-    def _refused(self, reply: Reply, stage: str) -> Unreachable:
-        broken = Broken(f"{reply.code} {reply.text}", f"unexpected SMTP response to {stage}")
-        self._owner._publish_failure(self._way, self._dcid, self._channel.local_ip, broken)  # noqa: SLF001
-        return Unreachable(
-            code=str(reply.code),
-            status="4.3.2",
-            text=reply.text,
-            dcid=self._dcid,
-            host=self._way.host.name,
-        )
+def _peer(way: Way, context: SSL.Context) -> tuple[str, int, str, SSL.Context]:
+    """Whose session it is: servers choose certificates by the name that is asked for."""
+    return way.address, way.host.port, way.host.name, context
 
 
 def _before_us(hosts: tuple[Host, ...], document: Document, domain: str) -> tuple[Host, ...] | DnsFault:

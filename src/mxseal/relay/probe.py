@@ -20,6 +20,10 @@ from mxseal.tls.contexts import ClientTls, client_context
 from mxseal.tls.facts import TlsFacts, TlsFault
 
 _SECONDS = 5.0
+_SIGNATURES = {
+    "RSA": ("rsa_pss_rsae_sha256", "rsa_pkcs1_sha256"),
+    "ECDSA": ("ecdsa_secp256r1_sha256", "ecdsa_secp384r1_sha384", "ecdsa_secp521r1_sha512"),
+}
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,9 +77,14 @@ class Probe:
     def _context(self, key_type: str) -> SSL.Context:
         context = self._contexts.get(key_type)
         if context is None:
-            # The key type is chosen through the cipher list, which only TLS 1.2 has.
-            ciphers = {"RSA": "ECDHE+aRSA", "ECDSA": "ECDHE+aECDSA"}.get(key_type, "DEFAULT")
-            values = ClientTls(max_version="TLSv1.2", ciphers=ciphers, post_quantum=False)
+            # The key type is chosen through the cipher list up to TLS 1.2, and through the signatures in 1.3.
+            # All versions: the listener may be set to any of them.
+            values = ClientTls(
+                min_version="TLSv1",
+                ciphers={"RSA": "aRSA", "ECDSA": "aECDSA"}.get(key_type, "DEFAULT"),
+                signatures=_SIGNATURES.get(key_type, ()),
+                post_quantum=False,
+            )
             context = self._contexts[key_type] = client_context(values)
         return context
 

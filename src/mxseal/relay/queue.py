@@ -17,14 +17,15 @@ import msgspec
 
 from mxseal.clock import Clock, Timer
 from mxseal.config.model import Document
-from mxseal.config.values import domain_name
 from mxseal.events.bus import Bus
 from mxseal.events.types import MessageFinished, RecipientBounced, RecipientDelayed
 from mxseal.mail.status import words
 from mxseal.relay.atwork import BODY_BYTES, MESSAGES, RECIPIENTS, AtWork
 from mxseal.relay.bounces import Notice, Verdict, bounce, store, warning
-from mxseal.relay.routing import Routing, Target, retry_delay
-from mxseal.smtp.grammar import split_address
+from mxseal.relay.jumps import Ages, farthest
+from mxseal.relay.places import Places
+from mxseal.relay.routing import Routing, Target, own_level, retry_delay
+from mxseal.storage.board import Row
 from mxseal.storage.ports import INLINE_BYTES, Outcome, Queued, Recipient, Spool, StorageRefused
 
 _FIRST_WORKERS = 5
@@ -32,6 +33,7 @@ _FIRST_WORKERS = 5
 _JOBS_PER_WORKER = 4
 """A further connection is worth its handshake when this many jobs wait for each."""
 _RETRY_SETTLE = 5.0
+_PLACE_SECONDS = 1.0
 _STUCK_JOBS = 100
 _STUCK_SECONDS = 30.0
 _POSTPONED_SECONDS = 60.0
@@ -86,11 +88,14 @@ class Queue:
         bus: Bus,
         clock: Clock,
         allocate: Callable[[str], int],
+        *,
         work: Callable[[Queue, Lane], Coroutine[None, None, None]],
+        row: Row,
     ) -> None:
         self.spool = spool
         self.bus = bus
         self.clock = clock
+        self._ages = Ages(clock)
         self.allocate = allocate
         self.suspended = False
         self._work = work
@@ -99,6 +104,9 @@ class Queue:
         self._at_work = AtWork()
         self._unstaffed: dict[Target, Lane] = {}
         """Lanes without a worker, because all connections were taken."""
+        self._places = Places(row)
+        self._row = row
+        self._look_again: Timer | None = None
         self._shed_at = float("-inf")
         self.lanes: dict[Target, Lane] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -127,8 +135,9 @@ class Queue:
     async def stop(self, within: float) -> None:
         """Let deliveries at work end, at most `within` seconds; the spool keeps the rest."""
         self._stopping = True
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._look_again):
+            if timer is not None:
+                timer.cancel()
         for lane in self.lanes.values():
             lane.jobs.clear()
             while lane.idle:
@@ -155,8 +164,8 @@ class Queue:
 
     def add(self, queued: Queued, body: bytes | None = None) -> None:
         """A message that was just stored. Where too many are at work it waits on the spool."""
-        if self._stopping:
-            return
+        if self._stopping or queued.envelope.mid in self._at_work:
+            return  # a look at the spool may come between the commit of a message and this, and find it
         if self.suspended or self._at_work.full:
             self._more_due = True
             self._shed()
@@ -168,7 +177,7 @@ class Queue:
     def _put_to_work(self, queued: Queued, body: bytes | None) -> None:
         groups: dict[Target, list[Recipient]] = {}
         for recipient in queued.recipients:
-            target = self.target_of(recipient.address)
+            target = self.target_of(queued, recipient)
             groups.setdefault(target, []).append(recipient)
         self._at_work.enter(queued, len(groups))
         entered = self.clock.monotonic()
@@ -181,15 +190,10 @@ class Queue:
         """Where mail for a domain goes; lower case, A-labels."""
         return self._routing.target(domain)
 
-    def target_of(self, address: str) -> Target:
-        """Where mail for a recipient goes."""
-        domain = split_address(address)[1].lower()
-        if not domain.isascii():
-            try:
-                domain = domain_name(domain)
-            except ValueError:
-                pass  # it has no A-label form: the resolver will say that there is no such domain
-        return self._routing.target(domain)
+    def target_of(self, queued: Queued, recipient: Recipient) -> Target:
+        """Where a recipient's copy of a message goes, at which level."""
+        envelope = queued.envelope
+        return self._routing.target_of(recipient.address, envelope.sender, own_level(envelope))
 
     def _enter(self, target: Target, job: Job) -> None:
         lane = self.lanes.get(target)
@@ -250,9 +254,9 @@ class Queue:
         most = min(lane.allowed, lane.target.concurrency, wanted)
         if lane.workers >= most:
             return
-        if self._workers >= self._document.delivery.connections:
+        if self._workers >= self._connections or not self._places.take(lane.target):
             if not lane.workers:
-                self._unstaffed[lane.target] = lane
+                self._wait_for_place(lane)
             return
         lane.workers += 1
         self._workers += 1
@@ -264,16 +268,36 @@ class Queue:
         finally:
             lane.workers -= 1
             self._workers -= 1
+            self._places.give_back(lane.target)
             if lane.jobs and not self._stopping:
-                self.staff(lane)
+                if self._places.wanted(lane.target):
+                    self._wait_for_place(lane)
+                else:
+                    self.staff(lane)
             elif not lane.workers and not lane.jobs:
                 self._forget_lanes()
             self._staff_waiting()
 
+    @property
+    def _connections(self) -> int:
+        """This process's part of all connections out."""
+        return -(-self._document.delivery.connections // self._row.board.movers)
+
+    def _wait_for_place(self, lane: Lane) -> None:
+        self._unstaffed[lane.target] = lane
+        if self._look_again is None:  # other processes give back places without a word
+            self._look_again = self.clock.call_later(_PLACE_SECONDS, self._staff_late)
+
+    def _staff_late(self) -> None:
+        self._look_again = None
+        self._staff_waiting()
+
     def _staff_waiting(self) -> None:
         """Lanes that found no place among the connections have their turn."""
-        while self._unstaffed and self._workers < self._document.delivery.connections and not self._stopping:
-            lane = self._unstaffed.pop(next(iter(self._unstaffed)))
+        if self._stopping or self._workers >= self._connections:
+            return
+        waiting, self._unstaffed = self._unstaffed, {}
+        for lane in waiting.values():
             if lane.jobs and not lane.workers:
                 self.staff(lane)
 
@@ -308,7 +332,7 @@ class Queue:
 
         A recipient without a verdict was not attempted and stays due."""
         now = self.clock.now()
-        final = [self._final(job, verdict, now) for verdict in verdicts]
+        final = [self._final(job, verdict) for verdict in verdicts]
         lane.delivered += sum(v.kind == "delivered" for v in final)
         lane.soft_failures += sum(v.kind == "deferred" for v in final)
         lane.hard_failures += sum(v.kind == "bounced" for v in final)
@@ -433,12 +457,12 @@ class Queue:
         self.clock.call_later(seconds, lambda: _wake(done))
         await done
 
-    def _final(self, job: Job, verdict: Verdict, now: float) -> Verdict:
+    def _final(self, job: Job, verdict: Verdict) -> Verdict:
         """A deferral beyond the limits of time or attempts is a bounce (reference §3.6)."""
         delivery = self._document.delivery
         if verdict.kind != "deferred":
             return verdict
-        too_old = now >= job.queued.envelope.queued_at + delivery.expiry
+        too_old = self._ages.age(job.queued.envelope.queued_at) >= delivery.expiry
         if too_old or verdict.recipient.attempts + 1 >= delivery.max_retries:
             return verdict.expired()
         return verdict
@@ -451,13 +475,14 @@ class Queue:
         chance = secrets.randbelow(1 << 20) / (1 << 20)
         wait = retry_delay(attempts, delivery.first_retry, delivery.longest_retry, chance)
         patience = delivery.delay_warning
-        late = patience is not None and now >= envelope.queued_at + patience and envelope.sender != ""
+        age = self._ages.age(envelope.queued_at)
+        late = patience is not None and age >= patience and envelope.sender != ""
         return Outcome(
             mid=envelope.mid,
             rid=recipient.rid,
             done=False,
             attempts=attempts,
-            next_attempt=min(now + wait, max(now, envelope.queued_at + delivery.expiry)),
+            next_attempt=now + min(wait, max(0.0, delivery.expiry - age)),
             last_error=f"{verdict.code} {verdict.text}"[:1000],
             warned=recipient.warned or late,
         )
@@ -484,7 +509,7 @@ class Queue:
 
     def _arm(self, due: float) -> None:
         if self._timer is not None:
-            if self._due_at <= due:
+            if self.clock.now() < self._due_at <= due:  # one that is overdue: the clock was put forward
                 return
             self._timer.cancel()
         self._due_at = due
@@ -503,8 +528,9 @@ class Queue:
             self._arm(self.clock.now() + _RETRY_SETTLE)
             return
         self._refilling = True
-        now = self.clock.now()
+        now = self._ages.look()
         try:
+            await self.spool.recall(*farthest(now, self._document.delivery.longest_retry))
             # The rows of what is at work come with the answer, so that many more are asked for.
             limit = self._at_work.recipients + RECIPIENTS
             found = await self.spool.due(now, limit)

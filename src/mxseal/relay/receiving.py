@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mxseal.config.values import domain_name
 from mxseal.events.types import (
+    ConnectionRefused,
     MessageAborted,
     MessageQueued,
     MessageReceived,
@@ -16,7 +16,7 @@ from mxseal.events.types import (
 )
 from mxseal.mail.headers import HeaderScanner
 from mxseal.mail.received import Received, render
-from mxseal.relay.access import Judgement
+from mxseal.relay.access import Judgement, canonical_domain
 from mxseal.relay.intake import Intake, Reception
 from mxseal.smtp import replies
 from mxseal.smtp.grammar import split_address
@@ -52,6 +52,16 @@ class Receiving:
         self.endless = False
         """The client goes on far beyond what it may send: reading on for a polite refusal is not worth it."""
 
+    @property
+    def taking(self) -> bool:
+        """Whether what comes is kept, not refused."""
+        return self._refusal is None
+
+    @property
+    def accepted(self) -> int:
+        """How many recipients."""
+        return len(self._recipients)
+
     # --- envelope -------------------------------------------------------------------------------------------
 
     def mail(self, request: Mail) -> Reply:
@@ -63,6 +73,10 @@ class Receiving:
         )
         if self._connection.messages >= most:
             return replies.TOO_MANY_MESSAGES
+        senders = self._judgement.tls_senders
+        if senders is not None and self._connection.facts is None and senders.holds(request.sender):
+            self._connection.tell_tls_missing()
+            return replies.SENDER_NEEDS_TLS
         if not self._intake.bus.ready():  # a log that can't be written must not miss a message
             return replies.TEMPORARY_TROUBLE
         refusal = self._intake.spool.refusal()
@@ -77,11 +91,17 @@ class Receiving:
         self._sender = request.sender
         self._smtputf8 = request.smtputf8
         self._eightbit = request.body == "8BITMIME"
-        self._intake.publish(MessageStarted, mid=self._mid, icid=self._connection.icid, sender=request.sender)
+        self._intake.publish(
+            MessageStarted,
+            mid=self._mid,
+            icid=self._connection.icid,
+            sender=request.sender,
+            identity=self._connection.identity,
+        )
         return replies.sender_ok(request.sender)
 
     def rcpt(self, request: Rcpt) -> Reply:
-        """The answer to RCPT. Mail is relayed only for hosts whose policy says so."""
+        """The answer to RCPT; 421 ends the connection. Mail is relayed only where the policy says so."""
         policy = self._judgement.policy
         if policy.action == "reject":
             return self._reject(request.recipient, "HAT", replies.SENDER_REJECTED)
@@ -115,7 +135,13 @@ class Receiving:
         self._intake.publish(
             RecipientRejected, mid=self._mid, icid=self._connection.icid, recipient=recipient, by=by
         )
-        return reply
+        connection = self._connection
+        connection.refused_recipients += 1
+        if connection.refused_recipients <= self._limits.refused_recipients:
+            return reply
+        # Who asks for so many does not send mail but looks which addresses there are.
+        self._intake.publish(ConnectionRefused, icid=connection.icid, reason=replies.TOO_MANY_REFUSED.text)
+        return replies.TOO_MANY_REFUSED
 
     # --- content --------------------------------------------------------------------------------------------
 
@@ -136,6 +162,7 @@ class Receiving:
                 extended=connection.extended,
                 smtputf8=self._smtputf8,
                 tls=facts,
+                certificate=connection.certificate,
                 mid=self._mid,
             ),
             self._intake.clock.now(),
@@ -210,6 +237,7 @@ class Receiving:
             sender=self._sender,
             message_id=self._scanner.message_id,
             subject=self._scanner.subject,
+            identity=self._connection.identity,
             direction="outbound" if relayed else "inbound",
         )
         envelope = Envelope(
@@ -248,13 +276,7 @@ class Receiving:
 
 def _domain(address: str) -> str:
     """The domain in lower case and A-labels, as recipient access has it; "" when there is none."""
-    domain = split_address(address)[1].lower()
-    if domain.isascii():
-        return domain
-    try:
-        return domain_name(domain)
-    except ValueError:
-        return ""
+    return canonical_domain(split_address(address)[1])
 
 
 def _storage_reply(refusal: StorageRefused) -> Reply:

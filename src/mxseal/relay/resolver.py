@@ -11,7 +11,7 @@ import heapq
 import ipaddress
 import secrets
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol, cast
 
 import dns.asyncresolver
 import dns.exception
@@ -24,6 +24,7 @@ import msgspec
 from mxseal.clock import Clock
 from mxseal.config.model import Dns
 from mxseal.config.values import split_host_port
+from mxseal.relay.answers import Bounded
 from mxseal.relay.routing import MailExchanger, is_null_mx, order_exchangers
 
 _CACHE_ENTRIES = 20_000
@@ -62,11 +63,20 @@ class ClientName(msgspec.Struct, frozen=True):
     name: str | None
     verified: bool
 
+    @property
+    def confirmed(self) -> str | None:
+        """The name, if it may decide about anything."""
+        return self.name if self.verified else None
+
 
 class Resolver(Protocol):
     async def hosts(self, domain: str, port: int = 25) -> tuple[Host, ...] | DnsFault: ...
 
     async def host(self, name: str, port: int) -> Host | DnsFault: ...
+
+    async def exchangers(self, domain: str) -> tuple[MailExchanger, ...] | DnsFault: ...
+
+    def permitted(self, addresses: Sequence[str]) -> tuple[str, ...]: ...
 
     async def client_name(self, address: str) -> ClientName: ...
 
@@ -94,6 +104,7 @@ class DnsResolver:
     def __init__(self, settings: Dns, clock: Clock) -> None:
         self._clock = clock
         self._resolver = _resolver(settings)
+        self._backend = cast("Any", Bounded())
         self._allow_local = settings.allow_local
         self._cache, self._names = _Cache(_CACHE_ENTRIES), _Cache(_NAME_ENTRIES)
         self._patience = 2 * settings.timeout
@@ -104,13 +115,9 @@ class DnsResolver:
         if domain.startswith("["):
             literal = _literal(domain, port)
             return literal if isinstance(literal, DnsFault) else self._outside(domain, literal)
-        answer = await self._ask(domain, "MX", self._cache)
-        if isinstance(answer, DnsFault):
-            return answer
-        pairs = [text.split() for text in answer]
-        records = [MailExchanger(int(pair[0]), pair[1].rstrip(".").lower()) for pair in pairs]
-        if is_null_mx(records):
-            return DnsFault(True, "5.1.10", f"{domain} takes no mail (null MX)")
+        records = await self.exchangers(domain)
+        if isinstance(records, DnsFault):
+            return records
         names = order_exchangers(records, [secrets.randbelow(1 << 30) / (1 << 30) for _ in records])
         if not names:
             names = [domain]  # RFC 5321 §5.1: no MX, the domain itself is its implicit exchanger
@@ -125,6 +132,21 @@ class DnsResolver:
         if found:
             return self._outside(domain, found)
         return fault or DnsFault(False, "4.4.3", f"no address found for {domain}")
+
+    async def exchangers(self, domain: str) -> tuple[MailExchanger, ...] | DnsFault:
+        """The domain's MX records as they stand; empty when it has none."""
+        answer = await self._ask(domain, "MX", self._cache)
+        if isinstance(answer, DnsFault):
+            return answer
+        pairs = [text.split() for text in answer]
+        records = tuple(MailExchanger(int(pair[0]), pair[1].rstrip(".").lower()) for pair in pairs)
+        if is_null_mx(records):
+            return DnsFault(True, "5.1.10", f"{domain} takes no mail (null MX)")
+        return records
+
+    def permitted(self, addresses: Sequence[str]) -> tuple[str, ...]:
+        """Those of a stranger's addresses to which this machine may connect."""
+        return tuple(a for a in addresses if self._allow_local or not _is_local(a))
 
     def _outside(self, domain: str, hosts: Sequence[Host]) -> tuple[Host, ...] | DnsFault:
         """Without addresses that lead a stranger's mail to this machine's own services."""
@@ -186,7 +208,9 @@ class DnsResolver:
         ttl = _NEGATIVE_SECONDS
         result: Sequence[str] | DnsFault
         try:
-            answer = await self._resolver.resolve(name, kind, raise_on_no_answer=False, search=False)
+            answer = await self._resolver.resolve(
+                name, kind, raise_on_no_answer=False, search=False, backend=self._backend
+            )
             few = heapq.nsmallest(_RECORDS, answer, key=lambda record: getattr(record, "preference", 0))
             result = [record.to_text() for record in few]
             ttl = min(_LONGEST_TTL, answer.ttl if answer.rrset is not None else _NEGATIVE_SECONDS)

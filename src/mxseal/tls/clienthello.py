@@ -8,6 +8,7 @@ keys or passwords, which mail never uses, are shown by number.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 
 from mxseal.tls.facts import ClientOffer
 
@@ -19,7 +20,7 @@ _LONGEST_HOST = 255
 _SCSV = frozenset((0x00FF, 0x5600))
 """Signals dressed as cipher suites: RFC 5746 (renegotiation) and RFC 7507 (fallback)."""
 
-_VERSION_NAMES = {
+VERSION_NAMES = {
     0x0002: "SSLv2",
     0x0300: "SSLv3",
     0x0301: "TLSv1",
@@ -29,7 +30,7 @@ _VERSION_NAMES = {
 }
 _ORDER = (0x0304, 0x0303, 0x0302, 0x0301, 0x0300, 0x0002)
 
-_GROUP_NAMES = {
+GROUP_NAMES = {
     19: "secp192r1",
     21: "secp224r1",
     22: "secp256k1",
@@ -151,17 +152,17 @@ C0AE ECDHE_ECDSA_WITH_AES_128_CCM_8, C0AF ECDHE_ECDSA_WITH_AES_256_CCM_8,
 CCA8 ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256, CCA9 ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
 CCAA DHE_RSA_WITH_CHACHA20_POLY1305_SHA256
 """
-_CIPHER_NAMES = {
+CIPHER_NAMES = {
     int(number, 16): f"TLS_{name}" for number, name in (row.split() for row in _CIPHERS.split(","))
 }
 
 
-class _Short(Exception):
+class Short(Exception):
     """The message ends before what it announces."""
 
 
-class _Reader:
-    """Big-endian numbers and length-prefixed blocks; raises _Short past the end."""
+class Reader:
+    """Big-endian numbers and length-prefixed blocks; raises Short past the end."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -170,7 +171,7 @@ class _Reader:
     def take(self, size: int) -> bytes:
         block = self._data[self._at : self._at + size]
         if len(block) != size:
-            raise _Short
+            raise Short
         self._at += size
         return block
 
@@ -202,7 +203,7 @@ def parse(data: bytes) -> ClientOffer | None:
             return _sslv2_offer(data)
         message = _first_message(data)
         return _offer(message)
-    except _Short:
+    except Short:
         return None
 
 
@@ -213,24 +214,24 @@ def _is_sslv2(data: bytes) -> bool:
 
 def _first_message(data: bytes) -> bytes:
     """The body of a ClientHello that may be spread over several records."""
-    records = _Reader(data)
+    records = Reader(data)
     message = b""
     while True:
         if records.number(1) != _HANDSHAKE or records.number(1) != 3:
-            raise _Short
+            raise Short
         records.take(1)
         fragment = records.block(2)
         if not fragment:
-            raise _Short  # RFC 8446 §5.1: no empty fragments of handshake messages
+            raise Short  # RFC 8446 §5.1: no empty fragments of handshake messages
         message += fragment
         if message[0] != _CLIENT_HELLO:
-            raise _Short
+            raise Short
         if len(message) >= 4 and len(message) >= 4 + int.from_bytes(message[1:4], "big"):
             return message[4 : 4 + int.from_bytes(message[1:4], "big")]
 
 
 def _offer(message: bytes) -> ClientOffer:
-    hello = _Reader(message)
+    hello = Reader(message)
     legacy_version = hello.number(2)
     hello.take(32)
     hello.block(1)
@@ -238,7 +239,7 @@ def _offer(message: bytes) -> ClientOffer:
     hello.block(1)
     extensions = dict(_extensions(b"" if hello.done else hello.block(2)))
     versions = (
-        _versions(_numbers(_Reader(extensions[_SUPPORTED_VERSIONS]).block(1)))
+        _versions(_numbers(Reader(extensions[_SUPPORTED_VERSIONS]).block(1)))
         if _SUPPORTED_VERSIONS in extensions
         # Without the extension the client names its highest version and does not say how low it would go.
         else _versions([min(legacy_version, 0x0303)])
@@ -246,8 +247,9 @@ def _offer(message: bytes) -> ClientOffer:
     return ClientOffer(
         versions=versions,
         ciphers=_ciphers(_numbers(suites)),
+        cipher_count=len(_real(_numbers(suites))),
         groups=_cut(
-            _GROUP_NAMES.get(number, f"0x{number:04X}")
+            GROUP_NAMES.get(number, f"0x{number:04X}")
             for number in _list(extensions, _SUPPORTED_GROUPS)
             if not _is_grease(number)
         ),
@@ -261,7 +263,7 @@ def _offer(message: bytes) -> ClientOffer:
 
 
 def _sslv2_offer(data: bytes) -> ClientOffer:
-    hello = _Reader(data)
+    hello = Reader(data)
     hello.take(3)
     version = hello.number(2)
     size = hello.number(2)
@@ -272,11 +274,12 @@ def _sslv2_offer(data: bytes) -> ClientOffer:
     return ClientOffer(
         versions=_versions([2, min(version, 0x0303)]),
         ciphers=_ciphers([code for code in codes if code < 0x10000]),
+        cipher_count=len(_real([code for code in codes if code < 0x10000])),
     )
 
 
 def _extensions(data: bytes) -> Iterator[tuple[int, bytes]]:
-    reader = _Reader(data)
+    reader = Reader(data)
     while not reader.done:
         yield reader.number(2), reader.block(2)
 
@@ -286,7 +289,7 @@ def _numbers(data: bytes) -> list[int]:
 
 
 def _list(extensions: dict[int, bytes], kind: int) -> list[int]:
-    return _numbers(_Reader(extensions[kind]).block(2)) if kind in extensions else []
+    return _numbers(Reader(extensions[kind]).block(2)) if kind in extensions else []
 
 
 def _is_grease(number: int) -> bool:
@@ -295,22 +298,19 @@ def _is_grease(number: int) -> bool:
 
 
 def _versions(numbers: list[int]) -> tuple[str, ...]:
-    return tuple(_VERSION_NAMES[number] for number in _ORDER if number in numbers)
+    return tuple(VERSION_NAMES[number] for number in _ORDER if number in numbers)
 
 
 def _cut(names: Iterable[str]) -> tuple[str, ...]:
-    known = tuple(names)
-    if len(known) <= _MOST_NAMES:
-        return known
-    return (*known[:_MOST_NAMES], f"… {len(known) - _MOST_NAMES} more")
+    return tuple(islice(names, _MOST_NAMES))
+
+
+def _real(numbers: list[int]) -> list[int]:
+    return [number for number in numbers if number not in _SCSV and not _is_grease(number)]
 
 
 def _ciphers(numbers: list[int]) -> tuple[str, ...]:
-    return _cut(
-        _CIPHER_NAMES.get(number, f"0x{number:04X}")
-        for number in numbers
-        if number not in _SCSV and not _is_grease(number)
-    )
+    return _cut(CIPHER_NAMES.get(number, f"0x{number:04X}") for number in _real(numbers))
 
 
 def _signature(number: int) -> str:
@@ -325,7 +325,7 @@ def _server_name(data: bytes | None) -> str | None:
     """RFC 6066 §3: the first entry of type host_name."""
     if data is None:
         return None
-    entries = _Reader(_Reader(data).block(2))
+    entries = Reader(Reader(data).block(2))
     while not entries.done:
         kind, name = entries.number(1), entries.block(2)
         if kind == 0:

@@ -1,6 +1,7 @@
-"""Why a TLS connection failed: cause, side, evidence, remedy, for a postmaster at two in the morning. PURE.
+"""Why a TLS handshake failed: cause, side, evidence, remedy, for a postmaster at two in the morning. PURE.
 
-The rules that find the cause; what is said about each stands in `causes`.
+The rules that find the cause; what is said about each stands in `causes`, what was seen in `evidence`. What
+comes before the handshake is in `openings`, what a certificate lacks in `unverified`.
 """
 
 from __future__ import annotations
@@ -11,9 +12,31 @@ from typing import Literal
 import msgspec
 from cryptography import x509
 
+from mxseal.tls import observed
 from mxseal.tls.causes import CAUSES
-from mxseal.tls.facts import ClientOffer, Diagnosis, TlsFault
-from mxseal.tls.policy import Condition
+from mxseal.tls.facts import (
+    ChainFinding,
+    ClientOffer,
+    Diagnosis,
+    Observation,
+    StageTimes,
+    TlsFault,
+)
+from mxseal.tls.openings import diagnose_stage, diagnose_unavailable, diagnose_without_tls
+from mxseal.tls.unverified import diagnose_certificate, diagnose_verification, remark_chain
+from mxseal.tls.verification import links
+
+__all__ = [
+    "OurSettings",
+    "diagnose_certificate",
+    "diagnose_inbound",
+    "diagnose_outbound",
+    "diagnose_stage",
+    "diagnose_unavailable",
+    "diagnose_verification",
+    "diagnose_without_tls",
+    "remark_chain",
+]
 
 KeyType = Literal["RSA", "ECDSA"]
 
@@ -30,6 +53,9 @@ class OurSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Name of the certificate profile, for the remedy."""
     demonstration: bool = False
     """The certificate is the demonstration certificate, which nobody trusts."""
+    chain_faults: tuple[str, ...] = ()
+    """Codes of what is wrong with the certificate and its chain, as `certs.judge` and `certs.chain` have
+    them: where a peer does not trust it, they say why."""
 
 
 _OUR_CERTIFICATE_ALERTS = {
@@ -87,6 +113,9 @@ _REASONS = {
     "digest check failed": "damaged-record",
     "bad signature": "bad-signature",
     "dh key too small": "weak-key-exchange",
+    "ee key too small": "peer-key-too-weak",
+    "ca key too small": "peer-key-too-weak",
+    "ca md too weak": "peer-key-too-weak",
     "bad dh value": "weak-key-exchange",
     "unsafe legacy renegotiation disabled": "legacy-renegotiation",
     "no protocols available": "our-settings",
@@ -117,63 +146,149 @@ _BROKEN = ("_RC4_", "_RC2_", "_DES_", "_DES40_", "_3DES_", "_NULL_", "_anon_", "
 _CURRENT = frozenset(("TLSv1.2", "TLSv1.3"))
 
 
-def diagnose_inbound(fault: TlsFault, ours: OurSettings) -> Diagnosis:
-    """Why a client's TLS with this listener failed."""
-    cause = _socket_cause(fault) or _inbound_cause(fault, ours)
-    return _tell(cause, fault, ours, peer="The client", evidence=_offer_evidence(fault.offer))
+_NOTHING_COMMON = frozenset(
+    (
+        "client-too-old",
+        "server-too-old",
+        "no-common-version",
+        "version-refused",
+        "handshake-failure",
+        "no-shared-cipher",
+        "no-common-group",
+        "no-common-signature",
+        "only-ecdsa",
+        "only-rsa-certificates",
+    )
+)
+"""Causes for which what we offer is evidence too."""
+_SILENCE = frozenset(("peer-gone", "peer-gone-silent", "server-gone-silent", "reset", "peer-closed-later"))
+_UNTRUSTED = frozenset(("our-certificate-untrusted", "our-certificate-rejected"))
+_DISORDER = (
+    "wrong-order",
+    "duplicate-intermediate",
+    "unrelated",
+    "same-subject-other-key",
+    "same-subject-same-key",
+)
 
 
-def diagnose_outbound(fault: TlsFault, *, host: str = "", ours: OurSettings | None = None) -> Diagnosis:
-    """Why TLS with a next hop failed; `host` is its name."""
-    settings = ours or OurSettings(groups=())
-    cause = _socket_cause(fault) or _outbound_cause(fault, settings)
-    cause = "server-gone-silent" if cause == "peer-gone-silent" else cause
-    return _tell(cause, fault, settings, peer=_server(host), evidence=_server_evidence(fault))
-
-
-def diagnose_unavailable(condition: Condition, host: str, *, reply: str = "") -> Diagnosis:
-    """Why TLS never began: one of the three conditions. `reply`: the server's answer, when there was one."""
-    cause = CAUSES[condition]
-    said = f"It answered: {_one_line(reply)}." if reply else ""
-    return Diagnosis(
-        cause=condition,
-        side=cause.side,
-        summary=cause.summary.format(peer=_server(host)),
-        evidence=said,
-        remedy=cause.remedy,
+def diagnose_inbound(
+    fault: TlsFault,
+    ours: OurSettings,
+    *,
+    times: StageTimes | None = None,
+    chain: ChainFinding | None = None,
+) -> Diagnosis:
+    """Why a client's TLS with this listener failed. `chain`: what the client showed, where it was asked."""
+    if fault.verify_error is not None and fault.peer_certificates:
+        sent = chain or ChainFinding(certificates=links(fault.peer_certificates))
+        found = diagnose_certificate("client", "", verify_error=fault.verify_error, chain=sent)
+        if found is not None:
+            return found
+    cause = _socket_cause(fault, server=False) or _inbound_cause(fault, ours)
+    seen = observed.offered(fault.offer, signatures=cause == "no-common-signature")
+    return _tell(
+        cause, fault, ours, who="client", host="", seen=[*seen, *observed.certificates(chain)], times=times
     )
 
 
-def _tell(cause: str, fault: TlsFault, ours: OurSettings, *, peer: str, evidence: str) -> Diagnosis:
-    entry = CAUSES[cause]
+def diagnose_outbound(
+    fault: TlsFault,
+    *,
+    host: str = "",
+    ours: OurSettings | None = None,
+    times: StageTimes | None = None,
+    chain: ChainFinding | None = None,
+) -> Diagnosis:
+    """Why TLS with a next hop failed; `host` is its name, `chain` what it showed before."""
+    settings = ours or OurSettings(groups=(), key_types=())
+    cause = _socket_cause(fault, server=True) or _outbound_cause(fault, settings)
+    seen = observed.certificates(chain) or _leaf(fault)
+    return _tell(cause, fault, settings, who="server", host=host, seen=seen, times=times)
+
+
+def _tell(
+    cause: str,
+    fault: TlsFault,
+    ours: OurSettings,
+    *,
+    who: Literal["client", "server"],
+    host: str,
+    seen: list[Observation],
+    times: StageTimes | None,
+) -> Diagnosis:
     words = {
-        "peer": peer,
-        "peer_low": peer[0].lower() + peer[1:],
-        "reason": fault.reason or "OpenSSL gives no reason",
+        "who": who,
+        "host": observed.one_line(host),
+        "reason": observed.one_line(fault.reason),
         "alert": fault.alert or "",
-        "ours": " and ".join(reversed(ours.versions)) or "no version at all",
-        "keys": " and ".join(ours.key_types) or "none",
-        "certificate": f"the certificate {ours.certificate}" if ours.certificate else "our certificate",
+        "ours": ", ".join(reversed(ours.versions)),
+        "keys": ", ".join(ours.key_types),
+        "profile": ours.certificate,
     }
-    if fault.clear_text:
-        evidence = f"It sent: {fault.clear_text}"
+    entry = CAUSES[cause]
+    places = entry.summary + entry.remedy
+    needed = {"who", "host", "profile"} | {place for place in words if f"{{{place}}}" in places}
     return Diagnosis(
         cause=cause,
         side=entry.side,
-        summary=entry.summary.format_map(words),
-        evidence=evidence,
-        remedy=entry.remedy.format_map(words),
+        words={place: word for place, word in words.items() if place in needed and word},
+        seen=(*_said(cause, fault), *seen, *_on_our_side(cause, ours), *_silence(cause, fault, times)),
     )
 
 
-def _socket_cause(fault: TlsFault) -> str | None:
-    if fault.kind in ("reset", "timeout"):
-        return fault.kind
+def _said(cause: str, fault: TlsFault) -> list[Observation]:
+    """What was sent and answered, as far as the sentence does not hold it already. OpenSSL's reason stands in
+    the log's own line: once, so that a search for it counts each failure once."""
+    told: list[Observation] = []
+    if fault.clear_text:
+        told.append(Observation("it-sent", {"text": fault.clear_text}))
+    places = CAUSES[cause].summary
+    if fault.kind == "alert-received" and fault.alert and "{alert}" not in places:
+        told.append(Observation("alert-received", {"alert": fault.alert}))
+    if fault.alert_sent:
+        told.append(Observation("alert-sent", {"alert": fault.alert_sent}))
+    return told
+
+
+def _on_our_side(cause: str, ours: OurSettings) -> list[Observation]:
+    if cause not in _NOTHING_COMMON:
+        return []
+    told = [Observation("our-versions", {"ours": ", ".join(reversed(ours.versions))})]
+    if ours.key_types:
+        told.append(Observation("our-keys", {"keys": ", ".join(ours.key_types)}))
+    if cause == "no-common-group" and ours.groups:
+        told.append(Observation("our-groups", {"groups": observed.shown(ours.groups)}))
+    return told
+
+
+def _silence(cause: str, fault: TlsFault, times: StageTimes | None) -> list[Observation]:
+    """How far it came, where nobody said what was wrong."""
+    if cause not in _SILENCE and not cause.startswith(("timeout", "peer-gone")):
+        return []
+    heard = [Observation("bytes-heard", {"count": str(fault.heard)})] if fault.heard else []
+    return [*heard, *observed.spent(times)]
+
+
+def _socket_cause(fault: TlsFault, *, server: bool) -> str | None:
+    """`server`: the other side is one, and we spoke first."""
+    if fault.kind == "reset":
+        return "reset"
+    half = not server and fault.heard > 0 and fault.offer is None
+    if fault.kind == "timeout":
+        if half:
+            return "timeout-in-hello"
+        return "timeout" if fault.heard or fault.peer_certificates else "timeout-silent"
     if fault.kind == "peer-gone":
         if fault.alert:
             return "peer-closed"
-        heard = fault.heard or fault.offer or fault.peer_certificates or fault.during == "transfer"
-        return "peer-gone" if heard else "peer-gone-silent"
+        if fault.during == "transfer":
+            return "peer-closed-later" if server else "peer-gone"
+        if half:
+            return "peer-gone-in-hello"
+        if fault.heard or fault.offer or fault.peer_certificates:
+            return "peer-gone"
+        return "server-gone-silent" if server else "peer-gone-silent"
     if fault.kind == "not-tls" and fault.reason in ("http request", "https proxy request"):
         return "http-request"
     return None
@@ -186,10 +301,9 @@ def _inbound_cause(fault: TlsFault, ours: OurSettings) -> str:
         return "clear-text"
     if fault.kind == "alert-received":
         cause = _ALERTS.get(fault.alert or "", "alert")
-        if ours.demonstration and fault.alert in _OUR_CERTIFICATE_ALERTS and fault.alert != "access denied":
-            return "demonstration-certificate"
         # A client has no say in client certificates; it means ours.
-        return "our-certificate-rejected" if cause == "client-certificate-required" else cause
+        cause = "our-certificate-rejected" if cause == "client-certificate-required" else cause
+        return _why_untrusted(cause, fault.alert or "", ours)
     cause = _local_cause(fault)
     offer = fault.offer
     if offer is None:
@@ -199,11 +313,24 @@ def _inbound_cause(fault: TlsFault, ours: OurSettings) -> str:
     return _cipher_cause(offer, ours) if cause == "no-shared-cipher" else cause
 
 
+def _why_untrusted(cause: str, alert: str, ours: OurSettings) -> str:
+    """What is known to be wrong with our certificate, where a peer refuses it."""
+    if ours.demonstration and alert in _OUR_CERTIFICATE_ALERTS and alert != "access denied":
+        return "demonstration-certificate"
+    if cause not in _UNTRUSTED or alert == "access denied":
+        return cause
+    if "self-signed" in ours.chain_faults:
+        return "our-certificate-self-signed"
+    if "missing-intermediate" in ours.chain_faults:
+        return "our-chain-incomplete"
+    return "our-chain-disordered" if any(code in _DISORDER for code in ours.chain_faults) else cause
+
+
 def _outbound_cause(fault: TlsFault, ours: OurSettings) -> str:
     if fault.kind == "not-tls":
         return "clear-text-answer"
     if fault.kind == "alert-received":
-        return _ALERTS.get(fault.alert or "", "alert")
+        return _why_untrusted(_ALERTS.get(fault.alert or "", "alert"), fault.alert or "", ours)
     cause = _local_cause(fault)
     if cause == "no-common-version" and "TLSv1.2" in ours.versions:
         # We offer everything down to 1.2, and the server chose something below.
@@ -256,37 +383,14 @@ def _signature_cause(offer: ClientOffer, ours: OurSettings) -> str:
     return "no-common-signature" if offer.signature_algorithms and not usable else "no-shared-cipher"
 
 
-def _server(host: str) -> str:
-    return f"The server {host}" if host else "The server"
-
-
-def _offer_evidence(offer: ClientOffer | None) -> str:
-    """'The client offered TLSv1.2 with 3 cipher suites (A, B, …) and asked for mx.example.com.'"""
-    if offer is None:
-        return ""
-    shown = ", ".join(offer.ciphers[:3]) + (", …" if len(offer.ciphers) > 3 else "")
-    suites = f"{len(offer.ciphers)} cipher suite{'' if len(offer.ciphers) == 1 else 's'}"
-    parts = [f"The client offered {', '.join(offer.versions) or 'no known version'} with {suites}"]
-    if shown:
-        parts.append(f" ({shown})")
-    if offer.groups:
-        parts.append(f", groups {', '.join(offer.groups[:4])}{', …' if len(offer.groups) > 4 else ''}")
-    parts.append(f", and asked for {offer.server_name}." if offer.server_name else ", and asked for no name.")
-    return "".join(parts)
-
-
-def _server_evidence(fault: TlsFault) -> str:
-    """Whose certificate the server showed before it failed."""
+def _leaf(fault: TlsFault) -> list[Observation]:
+    """Whose certificate the server showed before it failed, where nobody read the chain."""
     if not fault.peer_certificates:
-        return ""
+        return []
     try:
         leaf = x509.load_der_x509_certificate(fault.peer_certificates[0])
-        shown = f"The server showed a certificate for {leaf.subject.rfc4514_string() or 'an empty subject'}"
-        return _one_line(f"{shown}, issued by {leaf.issuer.rfc4514_string()}.")
-    except ValueError:
-        return "The server showed a certificate that can't be read."
-
-
-def _one_line(text: str) -> str:
-    """A stranger's text as it may stand in a log line."""
-    return "".join(char if char.isprintable() else " " for char in text).strip()[:300]
+        subject, issuer = leaf.subject.rfc4514_string(), leaf.issuer.rfc4514_string()
+    except (ValueError, TypeError):
+        return [Observation("leaf-unreadable")]
+    words = {"subject": observed.one_line(subject), "issuer": observed.one_line(issuer)}
+    return [Observation("leaf-brief", words)]

@@ -17,9 +17,11 @@ from OpenSSL._util import ffi, lib
 
 from mxseal.tls import clienthello
 from mxseal.tls.facts import FaultKind, TlsFacts, TlsFault
+from mxseal.tls.serverhello import ALERTS
 
 _RECORD = 16_384
 """Largest plaintext of a TLS record (RFC 8446 §5.1): one read never leaves a rest inside OpenSSL."""
+_LONGEST_SUBJECT = 500
 _HEARD_FROM_CLIENT = 16_384
 _HEARD_FROM_SERVER = 512
 _ALERT = re.compile(
@@ -55,7 +57,9 @@ class Engine:
     """A TLS connection, either side. Not thread-safe; one per connection.
 
     `server_name` (client) is sent as SNI when it is a host name. `session` (client) is what `session()` of an
-    earlier engine with the same context gave; one of another context is ignored.
+    earlier engine with the same context gave; one of another context is ignored. `ask_certificate` (server):
+    the client is asked for its certificate and need not have one; `facts` tell what it is worth. Needs a
+    context that verifies clients.
     """
 
     __slots__ = (
@@ -81,6 +85,7 @@ class Engine:
         server_side: bool,
         server_name: str | None = None,
         session: object | None = None,
+        ask_certificate: bool = False,
     ) -> None:
         self.established = False
         """The handshake is done: `write` and `facts` may be used."""
@@ -103,6 +108,11 @@ class Engine:
         self._outgoing: Any = connection._from_ssl  # noqa: SLF001
         if server_side:
             connection.set_accept_state()
+            if ask_certificate:
+                lib.SSL_set_verify(self._ssl, SSL.VERIFY_PEER, _NULL)  # the context's callback stays
+                # pyOpenSSL's callback clears the verdict, so a resumed session would look verified; and one
+                # begun without a certificate must not be resumed here.
+                connection.set_options(SSL.OP_NO_TICKET)
             return
         connection.set_connect_state()
         if server_name and _is_host_name(server_name):
@@ -217,6 +227,12 @@ class Engine:
         buffer = _new_buffer(size)
         return bytes(ffi.buffer(buffer, lib.BIO_read(self._outgoing, buffer, size)))
 
+    def _waiting_output(self) -> bytes:
+        """What `output` would give, without taking it."""
+        place = ffi.new("char **")
+        size = lib.BIO_get_mem_data(self._outgoing, place)
+        return bytes(ffi.buffer(place[0], size)) if size > 0 else b""
+
     def close(self) -> None:
         """Put our close_notify into the output (RFC 8446 §6.1). What the peer still sends can be received."""
         if self._closing or not self.established or self.fault is not None:
@@ -317,12 +333,22 @@ class Engine:
             reason=reason,
             errno=errno,
             alert=alert,
+            alert_sent=_alert_in(self._waiting_output()),
             offer=clienthello.parse(heard) if self._server_side and heard else None,
             heard=len(heard),
             peer_certificates=self._peer_certificates(),
             during="transfer" if self.established else "handshake",
             clear_text=clienthello.printable(heard.split(b"\n")[0])[:80] if kind == "not-tls" else "",
         )
+
+
+_ALERT_RECORD = re.compile(rb"\x15\x03[\x00-\x04]\x00\x02[\x01\x02](?P<number>.)\Z", re.DOTALL)
+
+
+def _alert_in(output: bytes) -> str | None:
+    """Name of the alert (RFC 8446 §6) that ends `output` in clear; those under keys can't be read here."""
+    found = _ALERT_RECORD.search(output[-7:])
+    return None if found is None else ALERTS.get(found["number"][0])
 
 
 def _first_error(error: SSL.Error) -> tuple[str, str]:
@@ -334,6 +360,6 @@ def _first_error(error: SSL.Error) -> tuple[str, str]:
 
 def _subject(der: bytes) -> str | None:
     try:
-        return x509.load_der_x509_certificate(der).subject.rfc4514_string()
+        return x509.load_der_x509_certificate(der).subject.rfc4514_string()[:_LONGEST_SUBJECT]
     except ValueError:
         return None

@@ -1,6 +1,6 @@
 """What happens with mail when TLS can or can't be used: the outcome tables, as data. PURE.
 
-Source: reference §3.3 (delivery) and §3.1 (receiving).
+Source: reference §3.3 (delivery); `receiving` has the other direction.
 """
 
 from __future__ import annotations
@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import Literal
 
 import msgspec
+
+from mxseal.tls.identity import Rules
 
 Level = Literal[
     "off", "preferred", "required", "preferred-verify", "required-verify", "required-verify-hosted"
@@ -21,6 +23,7 @@ Event = Literal[
     "untrusted",
     "name-mismatch",
     "revoked",
+    "not-pinned",
 ]
 Action = Literal["deliver-clear", "deliver-encrypted", "drop-and-retry-later", "fail"]
 """deliver-clear: go on in the same session without TLS. deliver-encrypted: go on. drop-and-retry-later:
@@ -53,9 +56,21 @@ OUTCOMES: dict[Event, tuple[Action | None, ...]] = {
     "untrusted":        (None,   _CRYPT,    _CRYPT,   _CRYPT,      _FAIL,      _FAIL),
     "name-mismatch":    (None,   _CRYPT,    _CRYPT,   _CRYPT,      _FAIL,      _FAIL),
     "revoked":          (None,   _CRYPT,    _CRYPT,   _CRYPT,      _FAIL,      _FAIL),
+    # Ours, beside the reference's rows: pins count where names do.
+    "not-pinned":       (None,   _CRYPT,    _CRYPT,   _CRYPT,      _FAIL,      _FAIL),
 }
 """Reference §3.3, cell by cell; None where the event can't happen because STARTTLS is never tried."""
 # fmt: on
+
+RULES: dict[Level, Rules] = {
+    "preferred-verify": "verify",
+    "required-verify": "verify",
+    "required-verify-hosted": "hosted",
+}
+"""The identity rules of the levels that look at the certificate (reference §3.4)."""
+
+REQUIRING: frozenset[Level] = frozenset(("required", "required-verify", "required-verify-hosted"))
+"""The levels under which mail waits rather than goes without TLS."""
 
 _CONDITIONS: dict[Event, Condition] = {
     "ehlo-rejected": "no-esmtp",
@@ -82,26 +97,6 @@ class Verdict(msgspec.Struct, frozen=True):
     event: Event | None = None
 
 
-class Receiving(msgspec.Struct, frozen=True):
-    """What a listener does at a level (reference §3.1)."""
-
-    offers_starttls: bool
-    takes_mail_in_clear: bool
-    verbs_in_clear: frozenset[str] | None = None
-    """Verbs that are answered before TLS; None: all. The others get 530 (RFC 3207 §4)."""
-
-
-RECEIVING: dict[Literal["off", "preferred", "required"], Receiving] = {
-    "off": Receiving(offers_starttls=False, takes_mail_in_clear=True),
-    "preferred": Receiving(offers_starttls=True, takes_mail_in_clear=True),
-    "required": Receiving(
-        offers_starttls=True,
-        takes_mail_in_clear=False,
-        verbs_in_clear=frozenset(("NOOP", "EHLO", "STARTTLS", "QUIT")),
-    ),
-}
-
-
 def condition(event: Event | None) -> Condition | None:
     """The condition's name in events and diagnoses; None for anything after the 220 to STARTTLS."""
     return None if event is None else _CONDITIONS.get(event)
@@ -125,11 +120,15 @@ def plan(level: Level, *, esmtp: bool, starttls: bool) -> Plan:
     return Plan("deliver-clear" if after_failure(level, event) == "deliver-clear" else "fail", event)
 
 
-def judge(level: Level, *, verified: bool, name_matches: bool = True, revoked: bool = False) -> Verdict:
+def judge(
+    level: Level, *, verified: bool, name_matches: bool = True, revoked: bool = False, pinned: bool = True
+) -> Verdict:
     """What to do after the handshake. The worst finding decides; levels without a check only tell it."""
     event: Event | None = None
     if revoked:
         event = "revoked"
+    elif not pinned:
+        event = "not-pinned"
     elif not verified:
         event = "untrusted"
     elif not name_matches:

@@ -100,6 +100,8 @@ def socket_reason(number: int, text: str) -> str:
 
 def inbound_reason(fault: TlsFault) -> str:
     """The text after `ICID n TLS failed: `."""
+    if fault.verify_error is not None:
+        return verify_reason(fault.verify_error)
     return _reason(fault, _INBOUND)
 
 

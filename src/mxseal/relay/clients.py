@@ -1,0 +1,69 @@
+"""What a client's certificate changes: its group and policy, or the end of its connection. PURE."""
+
+from __future__ import annotations
+
+import msgspec
+
+from mxseal.certs.sent import read_sent
+from mxseal.relay.access import Judgement
+from mxseal.relay.intake import Reception
+from mxseal.smtp import replies
+from mxseal.smtp.wire import Reply
+from mxseal.tls.client_identity import ClientIdentity, client_identity
+from mxseal.tls.diagnosis import OurSettings, diagnose_inbound
+from mxseal.tls.facts import Diagnosis, TlsFacts, TlsFault
+from mxseal.tls.receiving import met, outcome
+
+NO_CERTIFICATE = "no certificate from client"
+_KEPT = 10
+"""Certificates that are looked at more closely and told: a stranger may send hundreds."""
+
+
+class Examined(msgspec.Struct, frozen=True):
+    """After the handshake of a client that was asked for its certificate."""
+
+    judgement: Judgement
+    """Its group and policy, now that its certificate is known."""
+    certificate: ClientIdentity | None
+    """What the certificate says, verified or not; None: none was shown."""
+    identity: str | None
+    """The certificate in one line; None: none that was verified."""
+    fault: TlsFault | None = None
+    """Set when the policy does not take the client."""
+    reply: Reply = replies.CLIENT_CERTIFICATE_NEEDED
+    """What it is told then."""
+
+
+def examine(reception: Reception, address: str, name: str | None, facts: TlsFacts) -> Examined:
+    """`name` as in `HostAccessTable.judge`. An unverified certificate is nobody's: it changes no group."""
+    certificate = client_identity(facts.peer_certificates[0]) if facts.peer_certificates else None
+    verified = certificate if facts.verified else None
+    judgement = reception.access.judge(address, name, verified)
+    identity = verified.label if verified is not None else None
+    column = met(shown=certificate is not None, verified=facts.verified)
+    if outcome(judgement.policy.tls, column) != "turn-away":
+        return Examined(judgement, certificate, identity)
+    fault = _fault(facts)
+    if certificate is None:
+        return Examined(judgement, certificate, identity, fault)
+    reply = replies.client_certificate_refused(facts.verify_error or "not verified")
+    return Examined(judgement, certificate, identity, fault, reply)
+
+
+def explain(fault: TlsFault, ours: OurSettings, now: float) -> Diagnosis:
+    """Why a client's TLS failed, with a close look at the certificates that it showed."""
+    chain = read_sent(fault.peer_certificates, now, "client") if fault.peer_certificates else None
+    return diagnose_inbound(fault, ours, chain=chain)
+
+
+def _fault(facts: TlsFacts) -> TlsFault:
+    """As OpenSSL would have told it, had the handshake been the place to refuse. It is not: a reply can say
+    why, an alert can't."""
+    shown = bool(facts.peer_certificates)
+    return TlsFault(
+        kind="local-error",
+        library="SSL routines",
+        reason="certificate verify failed" if shown else "peer did not return a certificate",
+        verify_error=facts.verify_error if shown else NO_CERTIFICATE,
+        peer_certificates=facts.peer_certificates[:_KEPT],
+    )
