@@ -22,9 +22,14 @@ from mxseal.clock import Clock, SystemClock
 from mxseal.commands.catalogue import registry
 from mxseal.commands.running import Runner
 from mxseal.config.history import BuildFailed, History, initial
+from mxseal.crew.hiring import Processes
+from mxseal.crew.nursery import Nursery
+from mxseal.crew.succession import inherited_sockets, succeed
 from mxseal.faces.local import LocalFace
+from mxseal.faces.ssh import SshFace
 from mxseal.gateway import Gateway
-from mxseal.storage.home import Home, HomeInUse
+from mxseal.relay.descriptors import raise_limit
+from mxseal.storage.home import Home, HomeInUse, HomeRefused
 from mxseal.storage.sealing import SealBroken
 
 _ALPHABET = "abcdefghjkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789"
@@ -91,28 +96,45 @@ def initialise(
 def serve(root: Path) -> int:
     """Run the gateway of a home in the foreground. Gives the exit status; AppFault when it can't begin."""
     os.umask(0o077)
+    raise_limit()
     home = Home(root)
     if not home.exists:
         raise AppFault(f"There is no home in {root}: make one with 'mxseal init --home {root}'.", EX_CONFIG)
+    nursery = Nursery()  # before anything is open
     try:
         home.lock()
     except HomeInUse as held:
         raise AppFault(str(held), EX_TEMPFAIL) from None
+    except HomeRefused as refused:
+        raise AppFault(str(refused), EX_CONFIG) from None
     try:
-        return uvloop.run(_run(home, SystemClock()))
-    except (SealBroken, PermissionError) as error:
+        for sentence in home.upgrade():
+            print(sentence, file=sys.stderr)
+        return uvloop.run(_run(home, SystemClock(), nursery))
+    except (HomeRefused, SealBroken, PermissionError) as error:
         raise AppFault(str(error), EX_CONFIG) from None
     finally:
         home.unlock()
 
 
-async def _run(home: Home, clock: Clock) -> int:
-    gateway = Gateway(home, clock)
-    face = LocalFace(home.root, Runner(registry(), gateway.audit), gateway)
+async def _run(home: Home, clock: Clock, nursery: Nursery) -> int:
+    gateway = Gateway(home, clock, Processes(home.root, nursery), inherited_sockets())
+    gateway.restart = lambda: signal.raise_signal(signal.SIGUSR2)
+    runner = Runner(registry(), gateway.audit)
+    face = LocalFace(home.root, runner, gateway)
+    ssh = SshFace(runner, gateway)
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
+    restarting = False
+
+    def restart() -> None:
+        nonlocal restarting
+        restarting = True
+        stopping.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
+    loop.add_signal_handler(signal.SIGUSR2, restart)
     try:
         await gateway.start()
     except BuildFailed as failed:
@@ -129,13 +151,29 @@ async def _run(home: Home, clock: Clock) -> int:
 
     loop.add_signal_handler(signal.SIGHUP, reload)
     await face.start()
+    for problem in await ssh.start():
+        print(problem, file=sys.stderr)  # mail does not depend on it; it is tried again
+    gateway.faces.append(ssh)
     notify("READY=1")
     print(f"MXSeal {gateway.version} is running, home {home.root}", file=sys.stderr)
     await stopping.wait()
-    notify("STOPPING=1")
-    await face.stop()
-    await gateway.stop()
+    await _end(gateway, (ssh, face), restarting=restarting)
     return 0
+
+
+async def _end(gateway: Gateway, faces: tuple[SshFace | LocalFace, ...], *, restarting: bool) -> None:
+    """Stop; or finish what is in flight and give way to the program that is installed now."""
+    notify("RELOADING=1" if restarting else "STOPPING=1")
+    for face in faces:
+        await face.stop()
+    if not restarting:
+        await gateway.stop()
+        return
+    await gateway.give_way()
+    try:
+        succeed(gateway.ports.sockets.values())
+    except OSError as error:
+        raise AppFault(f"The gateway can't start again: {error}.", EX_TEMPFAIL) from None
 
 
 _PLACE = re.compile(r"listeners\..+\.(?:address|port)")

@@ -4,24 +4,38 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import socket
-from collections.abc import Sequence
+import weakref
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
-from OpenSSL import SSL
+from cryptography import x509
 
 from mxseal import __version__
+from mxseal.alerts.desk import Alerts
+from mxseal.alerts.post import Post
+from mxseal.alerts.sources import Sources
+from mxseal.alerts.standing import CrlFacts, Oldest
 from mxseal.certs.facts import fingerprint, key_type
 from mxseal.certs.keys import KeyStore
 from mxseal.certs.live import ContextsRefused, Live, build, server_names
 from mxseal.certs.profiles import parse as parse_profile
+from mxseal.certs.revocation import CrlKeeper
 from mxseal.clock import Clock, Timer
+from mxseal.commands.certificate_trust import trusted
+from mxseal.commands.context import CommandFailed
 from mxseal.commands.running import AuditRecord
 from mxseal.commands.services import Figure
 from mxseal.config.check import Problem
 from mxseal.config.history import BuildFailed, Built, History
 from mxseal.config.model import Document, Listener
+from mxseal.config.toml import render
+from mxseal.crew.crew import Crew, InForce
+from mxseal.crew.hiring import Hire
+from mxseal.crew.wire import FOLLOWERS
 from mxseal.events.bus import Bus
 from mxseal.events.types import (
     CertificateServed,
@@ -30,45 +44,65 @@ from mxseal.events.types import (
     GatewayStarted,
     GatewayStopped,
     ReloadRefused,
-    StorageRecovered,
-    StorageTrouble,
 )
-from mxseal.logs.follow import Wait
-from mxseal.relay.intake import Intake, Reception, receptions
-from mxseal.relay.listener import Listeners, Place
-from mxseal.relay.outbound import Outbound
+from mxseal.logs.follow import Bell, Wait
+from mxseal.relay.ports import Place, Ports
 from mxseal.relay.probe import Probe, Seen, Wanted
-from mxseal.relay.queue import Queue
 from mxseal.relay.resolver import DnsResolver
-from mxseal.sinks.counts import Counts
+from mxseal.relay.routing import mail_domain
+from mxseal.sinks.counts import figures
+from mxseal.sinks.files import LogFile, Surroundings
 from mxseal.sinks.logs import LogSinks
-from mxseal.storage.home import Home, Limits
+from mxseal.storage.home import Home
+from mxseal.storage.numbers import Numbers
+from mxseal.storage.peers import PeersFile
 from mxseal.storage.ports import Revision, StorageRefused
-from mxseal.storage.spool import SqliteSpool
-from mxseal.tls.diagnosis import OurSettings
+from mxseal.storage.state import SealedSecrets
+from mxseal.storage.users import Users
 
-_INBOUND_SECONDS = 10.0
-_OUTBOUND_SECONDS = 20.0
+_PATIENCE = 3.0
 _DAY = 86_400.0
 
 
+class Face(Protocol):
+    """A way in for administrators that has a port of its own in the document."""
+
+    def prepare(self, document: Document) -> list[Problem]:
+        """Open what the document wants; nothing in force changes. `configure` follows, or `forget`."""
+        ...
+
+    def forget(self) -> None: ...
+
+    async def configure(self, document: Document) -> list[Problem]:
+        """The document is in force; what could not be done about it."""
+        ...
+
+
 class Prepared(msgspec.Struct):
-    """All that a document needs, ready and not in force."""
+    """What a document needs of the leading process: the workers have prepared the rest."""
 
     live: Live
-    receptions: list[Reception]
     resolver: DnsResolver
     sockets: dict[Place, socket.socket]
+    crew: Crew
+    faces: Sequence[Face]
 
     def discard(self) -> None:
         for sock in self.sockets.values():
             sock.close()
+        self.crew.forget()
+        for face in self.faces:
+            face.forget()
 
 
 class Gateway:
-    """The gateway of one home. Implements `commands.services.Services`."""
+    """The leading process of one home's gateway. Implements `commands.services.Services`.
 
-    def __init__(self, home: Home, clock: Clock) -> None:
+    It has the documents, the keys, the commands, the ports and the keeping of logs. Workers move the mail.
+    """
+
+    def __init__(self, home: Home, clock: Clock, hire: Hire, inherited: Iterable[socket.socket] = ()) -> None:
+        """`inherited` are listening sockets that were handed over at the start."""
         self.home = home
         self.clock = clock
         self.version = __version__
@@ -76,28 +110,49 @@ class Gateway:
         self.changing = asyncio.Lock()
         self.state = home.open_state()
         self.history = History(self.state)
+        self.peers = PeersFile(home.peers_file)
+        self.peers.prepare()
         self.keys = KeyStore(self.state.secrets)
         self.bus = Bus()
-        self.counts = Counts()
+        self.bell = Bell()
         document = self.history.current().document
-        schedule = asyncio.get_running_loop().call_soon
-        self.logs = LogSinks(home, clock, schedule, self.serial(), document.logs)
-        for sink in (*self.logs.sinks, self.counts):
+        around = Surroundings(
+            home.root, clock, asyncio.get_running_loop().call_soon, self.bell.ring, turned=self._log_turned
+        )
+        self.logs = LogSinks(around, self.serial(), document.logs)
+        for sink in self.logs.sinks:
             self.bus.add(sink)
-        self.spool = SqliteSpool(home.spool, clock, _limits(document), self._storage_trouble)
-        for counter in ("icid", "mid", "dcid"):
-            self.state.reserve(counter)
+        self.ports = Ports(inherited)
+        self.crew = Crew(worker_count(document), home.shares(), hire, clock, self.bus)
+        self.crew.bell = self.bell.ring
+        self.crls = CrlKeeper(home, clock, self.bus, _trusted_roots)
+        self.crls.changed = lambda: self._spawn(self.crew.reread_lists())
+        self.alerts = Alerts(
+            bus=self.bus,
+            clock=clock,
+            store=self.state,
+            secrets=self.state.secrets,
+            post=Post(self.bus, clock, lambda: self._resolver, lambda: self.live.delivery.classic),
+            sources=Sources(
+                waiting=self._waiting_for,
+                oldest=self._oldest,
+                disk=self._disk,
+                lists=self._lists,
+                roots=_trusted_roots,
+            ),
+        )
+        self.bus.add(self.alerts)
+        self.crew.heard = self.alerts.handle
         self._live: Live | None = None
         self._resolver = DnsResolver(document.dns, clock)
-        self.outbound = Outbound(
-            self.bus, clock, self.state.allocate, lambda: self._resolver, self._delivery_context
-        )
-        self.queue = Queue(self.spool, self.bus, clock, self.state.allocate, self.outbound.work)
-        self.listeners = Listeners(Intake(self.queue, lambda: self._resolver))
         self.probing = Probe(clock)
+        self.faces: list[Face] = []
+        """Those that run; added once they have started."""
+        self.restart: Callable[[], None] = lambda: None
+        """See `Services.restart`; set by who runs the gateway."""
         self._revision = 0
         self._daily: Timer | None = None
-        self._reloading: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def serial(self) -> str:
         """This installation's serial number, as the log files' heads show it."""
@@ -116,7 +171,23 @@ class Gateway:
         return self.home.root
 
     def log_wait(self) -> Wait:
-        return self.logs.bell.listener()
+        """See `Services.log_wait`. Workers tell that they wrote while somebody follows."""
+        self.crew.row.add(FOLLOWERS)
+        listener = self.bell.listener()
+        weakref.finalize(listener, self.crew.row.add, FOLLOWERS, -1)
+        return listener
+
+    @property
+    def users(self) -> Users:
+        return self.state.users
+
+    @property
+    def secrets(self) -> SealedSecrets:
+        return self.state.secrets
+
+    @property
+    def mail(self) -> Crew:
+        return self.crew
 
     @property
     def resolver(self) -> DnsResolver:
@@ -127,48 +198,54 @@ class Gateway:
         assert self._live is not None, "the gateway has not started"
         return self._live
 
-    def _delivery_context(self, post_quantum: bool) -> SSL.Context:
-        delivery = self.live.delivery
-        return delivery.context if post_quantum else delivery.classic
-
     # --- documents ------------------------------------------------------------------------------------------
 
-    def build(self, document: Document) -> Prepared:
+    async def build(self, document: Document) -> Prepared:
         """See `Services.build`."""
+        return await self._build(document, self._live)
+
+    async def _build(self, document: Document, previous: Live | None) -> Prepared:
         problems: list[Problem] = []
         live: Live | None = None
         try:
-            live = build(document, self.keys, self._live, self.clock.now())
+            live = build(document, self.keys, previous, self.clock.now())
         except ContextsRefused as refused:
             problems += [Problem(p.path, p.text.rstrip("."), p.remedy) for p in refused.problems]
-        sockets, taken = self.listeners.open(document.listeners)
+        sockets, taken = self.ports.open(document.listeners)
         problems += taken
+        for face in self.faces:
+            problems += face.prepare(document)
+        if not problems and self.crew.running:
+            problems += await self.crew.prepare(render(document), sockets, fresh=previous is None)
         if problems or live is None:
             for sock in sockets.values():
                 sock.close()
+            for face in self.faces:
+                face.forget()
             raise BuildFailed(problems)
-        found = receptions(document, live.server_context, lambda each: _ours(document, each))
-        return Prepared(live, found, DnsResolver(document.dns, self.clock), sockets)
+        return Prepared(live, DnsResolver(document.dns, self.clock), sockets, self.crew, self.faces)
 
     async def put_in_force(self, built: Built, revision: Revision, document: Document) -> Sequence[str]:
         """See `Services.put_in_force`."""
         assert isinstance(built, Prepared), "what `build` gave"
         await self._swap(built, document)
         self._revision = revision.number
+        self.crls.configure(document)
+        self.alerts.configure(document)
         self.bus.publish(
             ConfigurationCommitted(
                 at=self.clock.now(), revision=revision.number, user=revision.user, comment=revision.comment
             )
         )
-        return [_told(seen) for seen in await self.probe()]
+        notes = [str(problem) for face in self.faces for problem in await face.configure(document)]
+        return [*(_told(seen) for seen in await self.probe()), *notes]
 
     async def _swap(self, built: Prepared, document: Document) -> None:
         self._live = built.live
         self._resolver = built.resolver
-        self.spool.limits = _limits(document)
         self.logs.configure(document.logs)
-        self.queue.configure(document)
-        await self.listeners.put_in_force(built.receptions, built.sockets)
+        self.ports.put_in_force(document.listeners, built.sockets)
+        await self.crew.adopt()
 
     async def probe(self) -> list[Seen]:
         """What each listener serves, seen from outside: each certificate of it, also by server name."""
@@ -199,13 +276,20 @@ class Gateway:
         current = self.history.current()
         self._revision = current.number
         self.logs.open()
-        prepared = self.build(current.document)
-        await self._swap(prepared, current.document)
-        self.queue.start()
+        prepared = await self.build(current.document)
+        self._live, self._resolver = prepared.live, prepared.resolver
+        self.ports.put_in_force(current.document.listeners, prepared.sockets)
+        if problems := await self.crew.start(self._in_force):
+            raise BuildFailed(problems)
         self._arm_daily()
+        self.crls.start(current.document)
+        self.alerts.start(current.document)
         self.bus.publish(
             GatewayStarted(at=self.clock.now(), version=__version__, revision=current.number, pid=os.getpid())
         )
+
+    def _in_force(self) -> InForce:
+        return InForce(render(self.history.current().document), self.ports.sockets)
 
     def _arm_daily(self) -> None:
         self._daily = self.clock.call_later(_DAY, self._new_day)
@@ -214,9 +298,19 @@ class Gateway:
         """Fresh ticket keys, so that today's do not open yesterday's sessions; old logs expire; changed trust
         lists are seen."""
         self._arm_daily()
-        task = asyncio.get_running_loop().create_task(self.reload_and_tell())
-        self._reloading.add(task)
-        task.add_done_callback(self._reloading.discard)
+        self._spawn(self.reload_and_tell())
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _log_turned(self, file: LogFile) -> None:
+        self._spawn(self._finish(file))
+
+    async def _finish(self, file: LogFile) -> None:
+        await self.crew.reopen_logs()
+        file.finish()
 
     async def reload_and_tell(self) -> None:
         """`reload`, with a refusal told as an event."""
@@ -230,23 +324,32 @@ class Gateway:
         """SIGHUP: read again what lies outside the document (trust lists, resolvers), and reopen the logs."""
         async with self.changing:
             document = self.history.current().document
-            self._live, previous = None, self._live
-            try:
-                prepared = self.build(document)
-            finally:
-                self._live = previous
+            prepared = await self._build(document, None)
             await self._swap(prepared, document)
             self.logs.reopen()
+            await self.crew.reopen_logs()
 
     async def stop(self) -> None:
         """Finish what is in flight, within bounds; the queue keeps the rest."""
+        self.ports.close()
+        await self._wind_up(patience=0.0)
+
+    async def give_way(self) -> None:
+        """`stop`, with the ports left open: who connects meanwhile waits for the next program."""
+        await self._wind_up(patience=_PATIENCE)
+
+    async def _wind_up(self, patience: float) -> None:
         if self._daily is not None:
             self._daily.cancel()
-        await self.listeners.stop(_INBOUND_SECONDS)
-        await self.queue.stop(_OUTBOUND_SECONDS)
+        await self.crls.stop()
+        await self.crew.stop(patience)
+        numbers = Numbers(self.home.state_file, self.crew.board)
+        numbers.give_back()
+        numbers.close()
+        self.crew.board.close()
+        await self.alerts.stop()
         self.bus.publish(GatewayStopped(at=self.clock.now(), pid=os.getpid()))
         self.logs.close()
-        self.spool.close()
         self.state.close()
 
     def audit(self, record: AuditRecord) -> None:
@@ -264,31 +367,66 @@ class Gateway:
             )
         )
 
-    def _storage_trouble(self, trouble: StorageRefused | None) -> None:
-        now = self.clock.now()
-        if trouble is None:
-            self.bus.publish(StorageRecovered(at=now, what="queue"))
-        else:
-            self.bus.publish(StorageTrouble(at=now, what="queue", error=str(trouble)))
+    # --- what alerts ask ------------------------------------------------------------------------------------
+
+    async def _waiting_for(self, domain: str) -> int:
+        count = 0
+        async for queued in self.crew.waiting():
+            count += any(mail_domain(recipient.address) == domain for recipient in queued.recipients)
+        return count
+
+    async def _oldest(self) -> Oldest | None:
+        try:
+            first = await self.crew.first()
+        except StorageRefused:
+            return None  # there is an alert of its own for that
+        if first is None:
+            return None
+        recipient = first.recipients[0]
+        return Oldest(
+            mid=first.envelope.mid,
+            queued_at=first.envelope.queued_at,
+            domain=mail_domain(recipient.address),
+            last_error=recipient.last_error,
+        )
+
+    def _lists(self) -> list[CrlFacts]:
+        return [
+            CrlFacts(name=each.name, next_update=each.next_update, problem=each.problem)
+            for each in self.crls.facts()
+        ]
+
+    def _disk(self) -> tuple[int, int]:
+        usage = shutil.disk_usage(self.home.root)
+        return usage.free, usage.total
 
     # --- numbers --------------------------------------------------------------------------------------------
 
-    def figures(self) -> Sequence[Figure]:
-        messages, size = self.spool.count()
+    async def figures(self) -> Sequence[Figure]:
+        """See `Services.figures`."""
+        now = await self.crew.gauges()
         return [
-            Figure("Gateway", "Deliveries", "suspended" if self.queue.suspended else "on"),
-            Figure("Queue", "Messages", messages),
-            Figure("Queue", "Bytes", size),
-            Figure("Queue", "Being delivered", self.queue.at_work()),
-            Figure("Connections", "Incoming", self.listeners.connections()),
-            Figure("Connections", "Outgoing", self.queue.connections()),
-            *self.counts.figures(),
+            Figure("Gateway", "Workers", self.crew.workers),
+            Figure("Gateway", "Deliveries", "suspended" if self.crew.suspended else "on"),
+            Figure("Queue", "Messages", now.messages),
+            Figure("Queue", "Bytes", now.size),
+            Figure("Queue", "Being delivered", now.at_work),
+            Figure("Connections", "Incoming", now.incoming),
+            Figure("Connections", "Outgoing", now.outgoing),
+            *(Figure(*counted) for counted in figures(self.crew.board)),
         ]
 
 
-def _limits(document: Document) -> Limits:
-    queue = document.queue
-    return Limits(queue.max_messages, queue.max_bytes, queue.min_free_bytes)
+async def _trusted_roots(document: Document) -> Sequence[x509.Certificate] | None:
+    try:
+        return await trusted(document)
+    except CommandFailed:
+        return None  # the commit has said so
+
+
+def worker_count(document: Document) -> int:
+    """How many workers a document wants: as many as there are processors for this process, unless it says."""
+    return document.workers or len(os.sched_getaffinity(0))
 
 
 def _assigned(listener: Listener) -> list[str]:
@@ -296,21 +434,6 @@ def _assigned(listener: Listener) -> list[str]:
     if listener.second_certificate:
         names.append(listener.second_certificate)
     return names
-
-
-def _ours(document: Document, listener: Listener) -> OurSettings:
-    """What the diagnosis of a failed handshake should know about us."""
-    types = []
-    for name in _assigned(listener):
-        profile = document.certificate(name)
-        bundle = parse_profile(profile) if profile is not None else []
-        if not isinstance(bundle, list):
-            types.append(key_type(bundle.leaf))
-    return OurSettings(
-        key_types=tuple(types),  # type: ignore[arg-type]
-        certificate=listener.certificate,
-        demonstration=listener.certificate == "Demo",
-    )
 
 
 class _Want(Wanted, frozen=True, kw_only=True):

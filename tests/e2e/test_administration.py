@@ -243,6 +243,20 @@ def test_delayed_recipients_are_shown_and_delivered_now_on_demand(site: Site) ->
     assert waiting(site, "busy") == []
 
 
+def test_a_message_with_a_level_of_its_own_goes_at_that_level(site: Site) -> None:
+    site.busy.behaviour = BEHAVIOURS["no-starttls"]
+    send(at(site.port), envelope("urgent", "urgent@busy.test"))
+    mid = mid_of(site.gateway, "urgent")
+    site.gateway.wait_log(r"DCID \d+ TLS failed: TLS required, STARTTLS unavailable")
+    until(lambda: waiting(site, "urgent")[0]["attempts"] == 1, lambda: str(waiting(site, "urgent")))
+    (row,) = site.gateway.command("settls", str(mid))
+    assert (row["level"], row["level_from"]) == ("required", "default")
+    site.gateway.command("settls", str(mid), "off")
+    site.gateway.command("delivernow", str(mid))
+    delivered(site.gateway, "urgent")
+    assert site.busy.taken[-1].tls is None
+
+
 def test_a_closed_next_hop_is_down_and_its_recipients_can_be_deleted(site: Site) -> None:
     send(at(site.port), envelope("closed", "b@closed.test", "c@closed.test"))
     mid = mid_of(site.gateway, "closed")

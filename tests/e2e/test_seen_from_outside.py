@@ -186,8 +186,9 @@ def test_sessions_are_resumed(site: Site, ground: Path, version: str) -> None:
     # -ign_eof: stay until the server closes, as TLS 1.3 sends its ticket behind the handshake.
     options = (version, "-ign_eof", "-servername", HOSTNAME)
     assert "\nNew, TLSv1" in site.client(*options, "-sess_out", file).text
-    seen = site.client(*options, "-sess_in", file)
-    assert re.search(r"^Reused, TLSv1", seen.text, re.MULTILINE)
+    # A ticket is good at the worker that gave it: with two workers every other time.
+    looks = (site.client(*options, "-sess_in", file).text for _ in range(30))
+    assert any(re.search(r"^Reused, TLSv1", text, re.MULTILINE) for text in looks)
     resumed = [event for event in events(site.gateway, "InboundTlsSucceeded") if event["facts"]["resumed"]]
     assert resumed
 

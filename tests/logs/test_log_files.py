@@ -207,7 +207,7 @@ def test_a_disk_that_refuses_keeps_the_lines_and_says_that_the_log_is_not_ready(
     assert place.lines() == [b"one", b"two", b"three"]
 
 
-def test_a_write_that_took_a_part_of_a_line_goes_on_behind_that_part(place: Place) -> None:
+def test_a_line_of_which_a_part_was_written_comes_again_whole(place: Place) -> None:
     place.say(b"one\n")
     size = retained(place.file.folder)[0].path.stat().st_size
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -220,7 +220,13 @@ def test_a_write_that_took_a_part_of_a_line_goes_on_behind_that_part(place: Plac
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     place.say(b"four\n")
     assert place.file.ready()
-    assert place.lines() == [b"one", b"two which is longer than ten bytes", b"three", b"four"]
+    assert place.lines() == [
+        b"one",
+        b"two which ",
+        b"two which is longer than ten bytes",
+        b"three",
+        b"four",
+    ]
 
 
 def test_a_log_that_holds_too_much_is_not_ready_until_it_is_written(place: Place) -> None:

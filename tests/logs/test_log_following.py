@@ -10,8 +10,8 @@ import pytest
 
 from mxseal.clock import ManualClock
 from mxseal.config.model import Logs
-from mxseal.logs import Bell, UnknownLog, polling, tail
-from mxseal.logs.follow import CHUNK, Follower
+from mxseal.logs.follow import CHUNK, Bell, Follower, polling, tail
+from mxseal.logs.retained import UnknownLog
 from mxseal.sinks.files import LogFile, Surroundings
 
 

@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mxseal.clock import ManualClock
-from mxseal.logs import PatternError, Query, UnknownLog, grep, polling, subscriptions
 from mxseal.logs import search as searching
-from mxseal.logs.pattern import compile_pattern
-from mxseal.logs.retained import Status, file_path
-from mxseal.logs.search import Selector
+from mxseal.logs.follow import polling
+from mxseal.logs.pattern import PatternError, compile_pattern
+from mxseal.logs.retained import Status, UnknownLog, file_path, subscriptions
+from mxseal.logs.search import Query, Selector, grep
 
 STAMP = "Sat Feb 14 19:20:28 2026 Info: "
 

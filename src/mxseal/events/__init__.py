@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from mxseal.events import types
+from mxseal.events import types, upkeep
 from mxseal.events.bus import Bus, Sink
 from mxseal.events.types import Event
 
 EVENT_TYPES: tuple[type[Event], ...] = tuple(
     kind
-    for kind in vars(types).values()
-    if isinstance(kind, type) and issubclass(kind, Event) and kind is not Event
+    for module in (types, upkeep)
+    for kind in vars(module).values()
+    if isinstance(kind, type) and issubclass(kind, Event) and kind.__module__ == module.__name__
 )
-"""All kinds of events, in the order of their module."""
+"""All kinds of events, in the order of their modules."""
 
 __all__ = ["EVENT_TYPES", "Bus", "Event", "Sink"]

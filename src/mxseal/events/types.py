@@ -8,18 +8,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-import msgspec
-
-from mxseal.tls.facts import Diagnosis, TlsFacts, TlsFault
+from mxseal.events.event import Event as Event  # noqa: PLC0414 - who imports events imports this too
+from mxseal.tls.facts import Diagnosis, StageTimes, TlsFacts, TlsFault
+from mxseal.tls.verification import Verification
 
 HatVerdict = Literal["ACCEPT", "RELAY", "REJECT", "TCPREFUSE"]
 """Words of the mail log for the four actions of a mail flow policy (reference §4.2)."""
-
-
-class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event"):
-    """A fact with its time."""
-
-    at: float
 
 
 # --- an incoming connection -------------------------------------------------------------------------------
@@ -40,14 +34,17 @@ class ConnectionOpened(Event, frozen=True, kw_only=True, tag=True):
 
 
 class ConnectionJudged(Event, frozen=True, kw_only=True, tag=True):
-    """The sender group and mail flow policy of a connection were found."""
+    """The sender group and mail flow policy of a connection were found: when it begins, and once more when
+    the client's certificate puts it into another group."""
 
     icid: int
     verdict: HatVerdict
     sender_group: str | None
     match: str
-    """The member that matched, or ALL."""
+    """The member that matched, 'certificate' and the one that was shown, or ALL."""
     policy: str
+    level: str = ""
+    """The TLS level of the policy: off, preferred, required, preferred-verify, required-verify."""
 
 
 class RejectDelayed(Event, frozen=True, kw_only=True, tag=True):
@@ -80,7 +77,7 @@ class InboundTlsFailed(Event, frozen=True, kw_only=True, tag=True):
 
 
 class InboundTlsMissing(Event, frozen=True, kw_only=True, tag=True):
-    """The policy requires TLS and the client sent a command without it."""
+    """The policy requires TLS, for all or for this sender, and the client sent a command without it."""
 
     icid: int
 
@@ -114,6 +111,9 @@ class MessageStarted(Event, frozen=True, kw_only=True, tag=True):
     mid: int
     icid: int
     sender: str
+    identity: str | None = None
+    """The client's verified certificate, as 'NAME sha256:FINGERPRINT'; null: none was asked for, shown or
+    verified."""
 
 
 class RecipientAccepted(Event, frozen=True, kw_only=True, tag=True):
@@ -145,6 +145,9 @@ class MessageReceived(Event, frozen=True, kw_only=True, tag=True):
     message_id: str | None
     subject: str | None
     direction: Literal["inbound", "outbound"]
+    identity: str | None = None
+    """The client's verified certificate, as 'NAME sha256:FINGERPRINT'; null: none was asked for, shown or
+    verified."""
 
 
 class MessageQueued(Event, frozen=True, kw_only=True, tag=True):
@@ -194,6 +197,18 @@ class OutboundTlsSucceeded(Event, frozen=True, kw_only=True, tag=True):
     domain: str
     host: str
     facts: TlsFacts
+    level: str = ""
+    """The level in force, one of the six of the reference's §3.3."""
+    level_from: str = ""
+    """Who says so: 'default', 'destination bank.example', 'sender override …', 'recipient override …' or
+    'message'."""
+    verification: Verification | None = None
+    """What the certificate is worth, also where the level does not ask: the shadow of the stricter levels."""
+    diagnosis: Diagnosis | None = None
+    """Why the certificate is not verified; None when it is."""
+    remark: Diagnosis | None = None
+    """What is odd about a chain that was verified all the same, and that stricter peers may refuse."""
+    times: StageTimes | None = None
 
 
 class OutboundTlsFailed(Event, frozen=True, kw_only=True, tag=True):
@@ -203,13 +218,39 @@ class OutboundTlsFailed(Event, frozen=True, kw_only=True, tag=True):
     domain: str
     host: str
     required: bool
-    reason: Literal["handshake", "unavailable", "unexpected-response"]
+    reason: Literal["handshake", "unavailable", "unexpected-response", "verification"]
     """handshake: see `fault`; unavailable: HELO only, or STARTTLS not offered; unexpected-response: STARTTLS
-    was offered and answered with an error."""
+    was offered and answered with an error; verification: the level refuses the certificate, see
+    `verify_error`."""
     condition: Literal["", "no-esmtp", "no-starttls", "starttls-refused"] = ""
     """Which of the three conditions holds under which required TLS can't be used."""
     fault: TlsFault | None = None
     diagnosis: Diagnosis | None = None
+    level: str = ""
+    level_from: str = ""
+    """As in OutboundTlsSucceeded."""
+    alert: bool = False
+    """Whether the destination asks for an alert about this failure."""
+    verify_error: str = ""
+    """What the level refuses, in OpenSSL's words: 'certificate has expired', 'hostname mismatch'."""
+    facts: TlsFacts | None = None
+    """With `verification`: the connection that was refused."""
+    verification: Verification | None = None
+    times: StageTimes | None = None
+
+
+class DeliveryInClear(Event, frozen=True, kw_only=True, tag=True):
+    """A delivery goes on without TLS, because the level is off or because TLS is not to be had."""
+
+    dcid: int
+    domain: str
+    host: str
+    level: str
+    level_from: str
+    """As in OutboundTlsSucceeded."""
+    diagnosis: Diagnosis | None = None
+    """Why TLS is not to be had; null where the level is off."""
+    times: StageTimes | None = None
 
 
 class DeliveryStarted(Event, frozen=True, kw_only=True, tag=True):
@@ -306,6 +347,9 @@ class DeliveryFailed(Event, frozen=True, kw_only=True, tag=True):
     """As the log prints it, e.g. '[Errno 61] Connection refused', 'timeout'."""
     reason: str
     """e.g. 'network error', 'connection timed out'."""
+    diagnosis: Diagnosis | None = None
+    """Why, where it happened before any message was sent."""
+    times: StageTimes | None = None
 
 
 class DeliveryClosed(Event, frozen=True, kw_only=True, tag=True):
@@ -314,69 +358,4 @@ class DeliveryClosed(Event, frozen=True, kw_only=True, tag=True):
     dcid: int
 
 
-# --- the gateway itself -----------------------------------------------------------------------------------
-
-
-class GatewayStarted(Event, frozen=True, kw_only=True, tag=True):
-    """The gateway serves."""
-
-    version: str
-    revision: int
-    pid: int
-
-
-class GatewayStopped(Event, frozen=True, kw_only=True, tag=True):
-    """The gateway ends; what was in flight is finished or stays in the queue."""
-
-    pid: int
-
-
-class ConfigurationCommitted(Event, frozen=True, kw_only=True, tag=True):
-    """A new document is in force."""
-
-    revision: int
-    user: str
-    comment: str
-
-
-class CommandRun(Event, frozen=True, kw_only=True, tag=True):
-    """An administrator ran a command: who, from where, what (without secrets), and how it ended."""
-
-    user: str
-    role: str
-    face: str
-    remote: str
-    words: tuple[str, ...]
-    outcome: str
-    message: str = ""
-    """Why it failed; empty when it did not."""
-
-
-class CertificateServed(Event, frozen=True, kw_only=True, tag=True):
-    """A probe of the gateway's own listener saw this certificate on the wire."""
-
-    listener: str
-    certificate: str
-    sha256: str
-    expected: bool
-    """Whether it is the one that the configuration assigns."""
-
-
-class StorageTrouble(Event, frozen=True, kw_only=True, tag=True):
-    """The disk refused: mail is answered with 4xx until it recovers."""
-
-    what: str
-    error: str
-
-
-class StorageRecovered(Event, frozen=True, kw_only=True, tag=True):
-    """The disk takes data again."""
-
-    what: str
-
-
-class ReloadRefused(Event, frozen=True, kw_only=True, tag=True):
-    """What the configuration in force needs could not be read again; what is in use stays in use."""
-
-    problem: str
-    """What is wrong, where, and what to do."""
+from mxseal.events.upkeep import *  # noqa: E402, F403 - one place to import events from

@@ -79,10 +79,11 @@ class Follower:
         while True:
             if lines := self._lines():
                 return lines
-            newer = [entry for entry in retained(self._folder) if entry.stamp > self._stamp]
-            if not newer:
+            files = retained(self._folder)
+            newer = [entry for entry in files if entry.stamp > self._stamp]
+            if not newer or any(entry.current and entry.stamp == self._stamp for entry in files):
                 return b""
-            # The writer had finished this file before it began the newer one: what is there now is all.
+            # The file was finished, and then given its name as a saved one: what is there now is all.
             if rest := self._lines() or self._torn():
                 return rest
             self._move_to(newer[0])

@@ -20,6 +20,7 @@ _NAME = re.compile(r"(?P<filename>[A-Za-z0-9_-]+)\.@(?P<stamp>\d{8}T\d{6})\.(?P<
 KINDS = {
     "mail_logs": "Text Mail Logs",
     "json_logs": "JSON Event Logs",
+    "authentication": "Authentication Logs",
 }
 """Type of each log that the gateway writes, by the subscription's name."""
 

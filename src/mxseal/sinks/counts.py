@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
-from mxseal.commands.services import Figure
 from mxseal.events import types
 from mxseal.events.types import Event
+from mxseal.storage.board import Board, Row
 
 _ONE: dict[type[Event], tuple[str, str]] = {
     types.ConnectionOpened: ("Receiving", "Connections"),
@@ -30,26 +29,31 @@ _MANY: dict[type[Event], tuple[tuple[str, str], Callable[[Any], int]]] = {
     types.RecipientsDeleted: (("Delivery", "Recipients deleted"), lambda event: len(event.rids)),
 }
 _ORDER = [*_ONE.values(), *(entry[0] for entry in _MANY.values())]
+_FIRST_CELL = 8
+"""Cells of the board below are not events."""
+_CELLS = {label: _FIRST_CELL + index for index, label in enumerate(_ORDER)}
+_CELL_OF = {kind: _CELLS[label] for kind, label in _ONE.items()}
 
 
 class Counts:
-    """A sink that counts."""
+    """A sink that counts into one process's row of the board."""
 
-    def __init__(self) -> None:
-        self._numbers: Counter[tuple[str, str]] = Counter()
+    def __init__(self, row: Row) -> None:
+        self._row = row
 
     def handle(self, event: Event) -> None:
         kind = type(event)
-        one = _ONE.get(kind)
-        if one is not None:
-            self._numbers[one] += 1
+        cell = _CELL_OF.get(kind)
+        if cell is not None:
+            self._row.add(cell)
         elif (many := _MANY.get(kind)) is not None:
-            self._numbers[many[0]] += many[1](event)
+            self._row.add(_CELLS[many[0]], many[1](event))
 
     def ready(self) -> bool:
         return True
 
-    def figures(self) -> Sequence[Figure]:
-        """All counters, also those at 0, by section."""
-        ordered = sorted(_ORDER, key=lambda entry: entry[0], reverse=True)
-        return [Figure(section, label, self._numbers[section, label]) for section, label in ordered]
+
+def figures(board: Board) -> list[tuple[str, str, int]]:
+    """(section, label, number) of all counters in all processes, also those at 0."""
+    ordered = sorted(_ORDER, key=lambda entry: entry[0], reverse=True)
+    return [(section, label, board.total(_CELLS[section, label])) for section, label in ordered]

@@ -1,8 +1,10 @@
 """A log on disk that never loses a line: written once per turn of the event loop, rotated, retained.
 
-A failed write keeps its bytes, and the place within them, for the next attempt; nothing is written twice.
-While the disk refuses, `ready` is False and the gateway takes no new mail, so that what is kept here stays
-bounded.
+Several processes write to one file, each whole lines in one call (O_APPEND keeps them whole). One of them,
+the keeper, begins, rotates and expires files. A failed write keeps its bytes for the next attempt; only a
+line that a full disk cut is said again, whole, on a line of its own: others may have written behind the
+cut. While the disk refuses, `ready` is False and the gateway takes no new mail, so that what is kept here
+stays bounded.
 """
 
 from __future__ import annotations
@@ -44,6 +46,11 @@ class Surroundings(msgspec.Struct, frozen=True):
     schedule: Schedule
     written: Callable[[], None] | None = None
     """Called after lines were written, to wake those who follow the log."""
+    keeper: bool = True
+    """Whether this process begins and rotates files; the others write to the newest one."""
+    turned: Callable[[LogFile], None] | None = None
+    """Called when a new file was begun: makes the other writers follow, then calls `finish`. None: there are
+    no others."""
 
 
 class LogFile:
@@ -60,14 +67,16 @@ class LogFile:
         self._descriptor: int | None = None
         self._path = self.folder
         self._size = 0
+        self._old: tuple[int, Path] | None = None
+        """The file before, while others may still write to it."""
         self._out = b""
         """What is being written to the open file, from `_done` on."""
         self._done = 0
         self._lines: list[bytes] = []
         """Lines behind `_out`, perhaps for the next file."""
         self._held = 0
-        self._turning: bool | None = None
-        """None: no rotation; False: the last line is still to come; True: a new file is due behind it."""
+        self._turning = False
+        """A new file is due."""
         self._scheduled = False
         self.error: OSError | None = None
         """Why the last attempt failed; None when it did not."""
@@ -110,8 +119,28 @@ class LogFile:
 
     def rotate(self) -> None:
         """Save the file and begin another, whatever its size."""
-        if self._turning is None:
-            self._turning = False
+        self._turning = self._around.keeper
+        self.flush()
+
+    def finish(self) -> None:
+        """After a rotation, when nobody writes to the file before any more: give it its last lines."""
+        if self._old is None:
+            return
+        descriptor, path = self._old
+        self._old = None
+        try:
+            if foot := self._framing.foot(self._around.clock.now()):
+                os.write(descriptor, foot)
+            path.rename(path.with_suffix(".s"))
+        except OSError as error:
+            self.error = error  # without its last line it is complete; `_attach` renames it later
+        os.close(descriptor)
+        self._expire()
+
+    def look(self) -> None:
+        """See what others have written, and rotate if it is time."""
+        if self._descriptor is not None:
+            self._size = os.fstat(self._descriptor).st_size
         self.flush()
 
     def reopen(self) -> None:
@@ -130,6 +159,7 @@ class LogFile:
     def close(self) -> None:
         """Write what is held and close; the file stays current and is continued at the next start."""
         self.flush()
+        self.finish()
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
@@ -137,18 +167,17 @@ class LogFile:
     def _work(self) -> None:
         while True:
             self._drain()
-            if self._turning:
-                self._turn()
-            elif self._lines:
+            if self._lines:
                 self._put(b"".join(self._lines))
                 self._lines.clear()
-            elif self._turning is False or self._size >= self._logs.rotate_bytes:
-                foot = self._framing.foot(self._around.clock.now())
-                self._held += len(foot)
-                self._put(foot)
-                self._turning = True
+            elif self._old is None and (self._turning or self._full):
+                self._turn()
             else:
                 return
+
+    @property
+    def _full(self) -> bool:
+        return self._around.keeper and self._size >= self._logs.rotate_bytes
 
     def _put(self, data: bytes) -> None:
         """Let `data`, which is counted as held, be the next to be written."""
@@ -160,34 +189,47 @@ class LogFile:
         if self._descriptor is None:
             self._attach()
         assert self._descriptor is not None
-        view = memoryview(self._out)
         while self._done < len(self._out):
-            # A full disk takes a part of it; the next attempt goes on behind that part.
-            written = os.write(self._descriptor, view[self._done :])
+            written = os.write(self._descriptor, memoryview(self._out)[self._done :])
             self._done += written
             self._size += written
             self._held -= written
+            if self._done < len(self._out):
+                self._say_again()
+
+    def _say_again(self) -> None:
+        """A full disk took a part: the line that was cut comes again."""
+        begin = self._out.rfind(b"\n", 0, self._done) + 1
+        if begin == self._done:
+            return
+        self._held += 1 + self._done - begin
+        self._put(b"\n" + self._out[begin:])
 
     def _attach(self) -> None:
         """Open the newest current file, or begin one; what waits in `_out` goes behind what this needs."""
         waiting = self._out[self._done :]
         current = [entry for entry in retained(self.folder) if entry.current]
-        for older in current[:-1]:
-            older.path.rename(older.path.with_suffix(".s"))
+        if self._around.keeper:
+            for older in current[:-1]:
+                older.path.rename(older.path.with_suffix(".s"))
         head = self._continue(current[-1]) if current else self._begin()
         self._held += len(head)
         self._put(head + waiting)
 
     def _turn(self) -> None:
-        if self._descriptor is not None:
-            self._path.rename(self._path.with_suffix(".s"))
-            os.close(self._descriptor)
-            self._descriptor = None
+        old = self._descriptor
+        path = self._path
         head = self._begin()
         self._held += len(head)
         self._put(head)
-        self._turning = None
-        self._expire()
+        self._turning = False
+        if old is None:
+            return
+        self._old = (old, path)
+        if self._around.turned is None:
+            self.finish()
+        else:
+            self._around.turned(self)
 
     def _begin(self) -> bytes:
         """Make a new file; gives what it begins with."""
@@ -216,6 +258,8 @@ class LogFile:
         self._descriptor = os.open(entry.path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
         self._path = entry.path
         self._size = os.fstat(self._descriptor).st_size
+        if not self._around.keeper:
+            return b""  # a line that seems cut may be one that another writer is writing
         if self._size == 0:
             return self._framing.head(self._around.clock.now())
         # A crash may have cut the last line: end it, so that the next one stands on its own.
@@ -223,6 +267,8 @@ class LogFile:
 
     def _expire(self) -> None:
         """Delete the oldest saved files: those too many, and those last written too long ago."""
+        if not self._around.keeper:
+            return
         entries = retained(self.folder)
         oldest = self._around.clock.now() - self._logs.keep_days * DAY
         surplus = len(entries) - self._logs.keep_files

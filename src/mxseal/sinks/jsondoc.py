@@ -16,13 +16,24 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from mxseal.events import EVENT_TYPES
+from mxseal.events import EVENT_TYPES, upkeep
 from mxseal.events import types as facts
 from mxseal.sinks.jsonlog import encode
-from mxseal.tls import facts as tls
-from mxseal.tls.facts import ClientOffer, Diagnosis, TlsFacts, TlsFault
+from mxseal.tls.facts import ClientOffer, Diagnosis, Observation, StageTimes, TlsFacts, TlsFault
+from mxseal.tls.identity import NameVerdict
+from mxseal.tls.verification import Link, Verification
 
-VALUES: tuple[type[msgspec.Struct], ...] = (TlsFacts, TlsFault, ClientOffer, Diagnosis)
+VALUES: tuple[type[msgspec.Struct], ...] = (
+    TlsFacts,
+    TlsFault,
+    ClientOffer,
+    Diagnosis,
+    Observation,
+    StageTimes,
+    Verification,
+    Link,
+    NameVerdict,
+)
 
 WORDS = {
     "at": "When it happened: seconds since 1970-01-01T00:00:00Z.",
@@ -67,6 +78,8 @@ WORDS = {
     "face": "The way by which the command came.",
     "remote": "Where the administrator is, as the face knows it.",
     "words": "The command's words; secrets are left out.",
+    "method": "How they showed who they are: password or publickey.",
+    "seconds": "How long.",
     "outcome": "How it ended.",
     "certificate": "Name of the certificate profile.",
     "sha256": "SHA-256 fingerprint of the certificate on the wire.",
@@ -81,6 +94,21 @@ WORDS = {
     "signature_algorithms": "Signature algorithms that the client offers.",
     "server_name": "Server name (SNI) that the client asks for.",
     "side": "Who has to act.",
+    "alert_class": "Class of the alert.",
+    "severity": "How severe it is: critical, warning or information.",
+    "title": "The alert in one line.",
+    "to": "Who is told: a mail address, or `webhook` and its name.",
+    "webhook": "Name of the webhook.",
+    "worker": "Number of the process that moves mail, from 0.",
+    "revocation": "What the lists of revoked certificates say.",
+    "issuer": "Issuer, RFC 4514.",
+    "not_before": "Begin of its validity: seconds since the epoch.",
+    "not_after": "End of its validity: seconds since the epoch.",
+    "matched": "Whether a name was found.",
+    "source": "Where in the certificate the name stands: subject alternative name or common name.",
+    "times": "Seconds that each stage took; null: not told.",
+    "level": "The TLS level in force.",
+    "verification": "What the next hop's certificate is worth; null: it showed none, or nobody looked.",
 }
 """Meaning of fields that mean the same wherever they stand; a field's own docstring comes first."""
 
@@ -163,6 +191,8 @@ def _type_name(hint: Any) -> str:
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Literal:
         return ", ".join(f"`{value}`" if value else "empty" for value in arguments)
+    if origin is dict:
+        return f"object of {_type_name(arguments[1])}"
     if origin is tuple:
         return f"list of {_type_name(arguments[0])}"
     if origin in (Union, types.UnionType):
@@ -174,8 +204,8 @@ def _type_name(hint: Any) -> str:
 
 def _field_texts(kind: type[msgspec.Struct]) -> dict[str, str]:
     """Docstrings below the fields, which exist in the source only."""
-    module = tls if kind.__module__ == tls.__name__ else facts
-    classes = [node for node in ast.parse(inspect.getsource(module)).body if isinstance(node, ast.ClassDef)]
+    source = inspect.getsource(sys.modules[kind.__module__])
+    classes = [node for node in ast.parse(source).body if isinstance(node, ast.ClassDef)]
     body = next(node.body for node in classes if node.name == kind.__name__)
     texts: dict[str, str] = {}
     for field, following in pairwise(body):
@@ -190,7 +220,7 @@ def _sections() -> dict[str, str]:
     """Name of the first kind below each heading of the module -> the heading."""
     found: dict[str, str] = {}
     heading = ""
-    for line in inspect.getsource(facts).splitlines():
+    for line in (inspect.getsource(facts) + inspect.getsource(upkeep)).splitlines():
         if line.startswith("# --- "):
             heading = line.strip("#- ")
         elif line.startswith("class ") and heading:

@@ -23,7 +23,7 @@ def encode(event: Event) -> bytes:
         return _ENCODER.encode(event) + b"\n"
     except UnicodeEncodeError:
         # Bytes of a stranger that were no UTF-8 stand in the text as lone surrogates, which JSON can't hold.
-        return _ENCODER.encode(_encodable(msgspec.to_builtins(event))) + b"\n"
+        return _ENCODER.encode(encodable(msgspec.to_builtins(event))) + b"\n"
 
 
 def _with_leaf_only(event: InboundTlsFailed | OutboundTlsFailed) -> Event:
@@ -33,13 +33,14 @@ def _with_leaf_only(event: InboundTlsFailed | OutboundTlsFailed) -> Event:
     return msgspec.structs.replace(event, fault=msgspec.structs.replace(event.fault, peer_certificates=leaf))
 
 
-def _encodable(value: Any) -> Any:
+def encodable(value: Any) -> Any:
+    """The value with what is no UTF-8 written as escapes."""
     if isinstance(value, str):
         return value.encode("utf-8", "backslashreplace").decode()
     if isinstance(value, dict):
-        return {key: _encodable(item) for key, item in value.items()}
+        return {key: encodable(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_encodable(item) for item in value]
+        return [encodable(item) for item in value]
     return value
 
 

@@ -1,33 +1,35 @@
-"""All logs of a gateway together: opened, configured, flushed and closed as one."""
+"""All logs together, as one process writes them: opened, configured, flushed and closed as one."""
 
 from __future__ import annotations
 
 from mxseal import __version__
-from mxseal.clock import Clock
 from mxseal.config.model import Logs
 from mxseal.events.bus import Sink
 from mxseal.events.types import Event
-from mxseal.logs.follow import Bell
-from mxseal.sinks.files import LogFile, Schedule, Surroundings
+from mxseal.sinks.authlog import AuthLog
+from mxseal.sinks.files import LogFile, Surroundings
 from mxseal.sinks.jsonlog import JsonLog
 from mxseal.sinks.maillog import MailLog
-from mxseal.storage.home import Home
 
 _RETRY_SECONDS = 1.0
 
 
 class LogSinks:
-    """The mail log and its JSON twin, which `[logs]` switches on and off."""
+    """The mail log, its JSON twin, which `[logs]` switches on and off, and the log of logins."""
 
-    def __init__(self, home: Home, clock: Clock, schedule: Schedule, serial: str, logs: Logs) -> None:
-        self.bell = Bell()
-        self._clock = clock
-        around = Surroundings(home=home.root, clock=clock, schedule=schedule, written=self.bell.ring)
+    def __init__(self, around: Surroundings, serial: str, logs: Logs) -> None:
+        """`serial` stands in the heads of the files that the keeper begins."""
+        self._clock = around.clock
         self._mail = MailLog(around, logs, version=__version__, serial=serial)
         self._json = JsonLog(around, logs)
         self._wants_json = logs.json_log
+        # Who logs in does so at the process that keeps the logs: the others have nothing to write there.
+        self._auth = AuthLog(around, logs, version=__version__, serial=serial) if around.keeper else None
         self._files: tuple[LogFile, ...] = (self._mail.file, self._json.file)
         self.sinks: tuple[Sink, ...] = (self._mail, _Switched(self))
+        if self._auth is not None:
+            self._files += (self._auth.file,)
+            self.sinks += (self._auth,)
         self._closed = False
 
     def open(self) -> None:
@@ -41,14 +43,15 @@ class LogSinks:
         if self._closed:
             return
         for file in self._files:
-            if not file.ready():
-                file.retry()
+            file.look()
         self._clock.call_later(_RETRY_SECONDS, self._watch)
 
     def configure(self, logs: Logs) -> None:
         self._wants_json = logs.json_log
         self._mail.configure(logs)
         self._json.configure(logs)
+        if self._auth is not None:
+            self._auth.configure(logs)
 
     @property
     def json(self) -> JsonLog | None:
@@ -58,8 +61,12 @@ class LogSinks:
         for file in self._files:
             file.flush()
 
+    def rotate(self) -> None:
+        for file in self._files:
+            file.rotate()
+
     def reopen(self) -> None:
-        """After a file was moved away by hand."""
+        """After a file was moved away by hand, or another process began a new one."""
         for file in self._files:
             file.reopen()
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import time
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -16,9 +17,18 @@ import msgspec
 from mxseal.config.model import Logs
 from mxseal.events import types as facts
 from mxseal.events.types import Event
+from mxseal.sinks.alertlines import ALERT_TABLE
 from mxseal.sinks.files import LogFile, Surroundings
+from mxseal.tls.diagnosis import diagnose_without_tls
 from mxseal.tls.facts import Diagnosis
-from mxseal.tls.reasons import STARTTLS_UNAVAILABLE, STARTTLS_UNEXPECTED, inbound_reason, outbound_reason
+from mxseal.tls.policy import RULES
+from mxseal.tls.reasons import (
+    STARTTLS_UNAVAILABLE,
+    STARTTLS_UNEXPECTED,
+    inbound_reason,
+    outbound_reason,
+    verify_reason,
+)
 
 LEVELS = ("Critical", "Warning", "Info", "Debug", "Trace")
 """From the most to the least important; a log at one level shows it and all before it (reference §4.1)."""
@@ -53,7 +63,7 @@ def _reply(code: str, lines: Sequence[str]) -> str:
 
 
 def _diagnosed(connection: str, diagnosis: Diagnosis | None) -> list[Line]:
-    # Ours: the line in plain words behind each failure.
+    # Ours: the line in plain words behind each failure, and behind what is encrypted and not verified.
     if diagnosis is None:
         return []
     return _info(f"{connection} TLS diagnosis: {_cut(diagnosis.sentence(), 2000)}")
@@ -98,7 +108,9 @@ def _inbound_tls_failed(event: facts.InboundTlsFailed) -> list[Line]:
 
 
 def _inbound_tls_missing(event: facts.InboundTlsMissing) -> list[Line]:
-    return _info(f"ICID {event.icid} TLS was required but remote host did not initiate it")
+    connection = f"ICID {event.icid}"
+    missing = f"{connection} TLS was required but remote host did not initiate it"
+    return [*_info(missing), *_diagnosed(connection, diagnose_without_tls())]
 
 
 def _receiving_failed(event: facts.ReceivingFailed) -> list[Line]:
@@ -181,7 +193,15 @@ def _outbound_tls_succeeded(event: facts.OutboundTlsSucceeded) -> list[Line]:
     # and the name of a destination inside the appliance, which no other line would tell.
     tail = f" {event.host}" if event.host in PSEUDO_HOSTS else ""
     protocol, cipher = event.facts.protocol, event.facts.cipher
-    return _info(f"DCID {event.dcid} TLS success protocol {protocol} cipher {cipher}{tail}")
+    connection = f"DCID {event.dcid}"
+    success = f"{connection} TLS success protocol {protocol} cipher {cipher}{tail}"
+    return [*_info(success), *_diagnosed(connection, event.diagnosis if event.level in RULES else None)]
+
+
+def _unverified(event: facts.OutboundTlsSucceeded) -> list[Line]:
+    # Where the level does not look at certificates, most deliveries would be told of: lines for who asks.
+    diagnosis = event.diagnosis if event.level not in RULES else None
+    return [("Debug", text) for _, text in _diagnosed(f"DCID {event.dcid}", diagnosis)]
 
 
 def _outbound_tls_failed(event: facts.OutboundTlsFailed) -> list[Line]:
@@ -191,6 +211,8 @@ def _outbound_tls_failed(event: facts.OutboundTlsFailed) -> list[Line]:
             # TLS was preferred and is not to be had: the delivery goes on in clear, nothing failed.
             return []
         reason = STARTTLS_UNAVAILABLE
+    elif event.reason == "verification":
+        reason = verify_reason(event.verify_error)
     elif event.reason == "unexpected-response" or event.fault is None:
         reason = STARTTLS_UNEXPECTED
     else:
@@ -245,11 +267,16 @@ def _message_finished(event: facts.MessageFinished) -> list[Line]:
 
 
 def _delivery_failed(event: facts.DeliveryFailed) -> list[Line]:
-    return _info(
+    failed = _info(
         f"Connection Error: DCID {event.dcid} domain: {event.domain} "
         f"IP: {event.remote_ip} port: {event.port} "
         f"details: {_cut(event.details)} interface: {event.local_ip} reason: {_cut(event.reason)}"
     )
+    if event.diagnosis is not None:
+        # Ours, as the line of a TLS failure.
+        told = _cut(event.diagnosis.sentence(), 2000)
+        failed += _info(f"DCID {event.dcid} Connection diagnosis: {told}")
+    return failed
 
 
 def _delivery_closed(event: facts.DeliveryClosed) -> list[Line]:
@@ -289,8 +316,52 @@ def _storage_recovered(event: facts.StorageRecovered) -> list[Line]:
     return [("Warning", f"Storage recovered: {event.what}. Mail is accepted again.")]
 
 
+def _peer_record_trouble(event: facts.PeerRecordTrouble) -> list[Line]:
+    if not event.error:
+        return [("Warning", "The record of TLS by peer is written again.")]
+    told = f"The record of TLS by peer can't be written: {_cut(event.error)}. Mail is not held up"
+    return [("Warning", f"{told}; what is seen meanwhile is missing in tlspeers.")]
+
+
+def _queue_damaged(event: facts.QueueDamaged) -> list[Line]:
+    named = ", ".join(str(mid) for mid in event.aside[:20]) + (", …" if len(event.aside) > 20 else "")
+    parts = [f"Queue damaged: {event.file}: {_cut(event.problem)}."]
+    if event.saved:
+        parts.append(f"Saved and going on: {event.saved} messages.")
+    if event.aside:
+        parts.append(f"Set aside: {len(event.aside)} messages (MID {named}).")
+    parts.append(
+        f"What is damaged lies in {event.folder}: check the disk, read the .json files there, and send again "
+        "what is to go on (troubleshooting: a damaged queue)."
+    )
+    return [("Critical", " ".join(parts))]
+
+
+def _list_fetched(event: facts.RevocationListFetched) -> list[Line]:
+    until = datetime.fromtimestamp(event.next_update, UTC)
+    return _info(
+        f"CRL {event.source}: list of {_cut(event.issuer)} with {event.revoked} revoked certificates from "
+        f"{_cut(event.url)}, valid until {until:%Y-%m-%d %H:%M} UTC{'' if event.fresh else ', unchanged'}"
+    )
+
+
+def _list_failed(event: facts.RevocationListFailed) -> list[Line]:
+    then = {
+        "none": "there is no list, so its certificates count as not checked",
+        "outdated": "the last list is out of date, so its certificates count as not checked",
+        "in-date": "the last list stays in use",
+    }[event.kept]
+    return [("Warning", f"CRL {event.source}: not fetched: {_cut(event.problem)}; {then}")]
+
+
 def _reload_refused(event: facts.ReloadRefused) -> list[Line]:
     return [("Warning", f"Reload refused, what is in use stays in use: {_cut(event.problem)}")]
+
+
+def _worker_died(event: facts.WorkerDied) -> list[Line]:
+    how = f"signal {-event.status}" if event.status < 0 else f"status {event.status}"
+    then = "another takes its place" if event.problem is None else f"no other starts: {_cut(event.problem)}"
+    return [("Critical", f"Worker {event.worker}, PID {event.pid}, ended unexpectedly ({how}); {then}")]
 
 
 TABLE: dict[type[Event], Callable[[Any], list[Line]]] = {
@@ -330,11 +401,23 @@ TABLE: dict[type[Event], Callable[[Any], list[Line]]] = {
     facts.CertificateServed: _certificate_served,
     facts.StorageTrouble: _storage_trouble,
     facts.StorageRecovered: _storage_recovered,
+    facts.PeerRecordTrouble: _peer_record_trouble,
+    facts.QueueDamaged: _queue_damaged,
+    facts.RevocationListFetched: _list_fetched,
+    facts.RevocationListFailed: _list_failed,
     facts.ReloadRefused: _reload_refused,
+    facts.WorkerDied: _worker_died,
+    **ALERT_TABLE,
 }
 """Each event and the lines that tell it."""
-SILENT: frozenset[type[Event]] = frozenset({facts.CommandRun})
-"""Events without a line here: commands of administrators are nothing that mail did; the JSON log has them."""
+DETAILS: dict[type[Event], Callable[[Any], list[Line]]] = {facts.OutboundTlsSucceeded: _unverified}
+"""Further lines, at Debug alone: no other log has the work of making them."""
+SILENT: frozenset[type[Event]] = frozenset({
+    facts.CommandRun, facts.LoginSucceeded, facts.LoginFailed, facts.LoginsHeldBack, facts.LoggedOut,
+    facts.DeliveryInClear,
+})  # fmt: skip
+"""Events without a line here, which the JSON log has: what administrators do is nothing that mail did (logins
+have a log of their own), and the reference tells of no TLS by telling nothing."""
 
 
 # --- the frame (reference §4.1) ---------------------------------------------------------------------------
@@ -367,27 +450,32 @@ def _visible(character: str) -> str:
 class Renderer:
     """Events to bytes: table, level, frame. Keeps the stamp of the last second."""
 
-    def __init__(self, logs: Logs) -> None:
+    def __init__(self, logs: Logs, table: Mapping[type[Event], Callable[[Any], list[Line]]] = TABLE) -> None:
+        self._table = table
         self._second: int | None = None
         self._stamp = ""
         self.configure(logs)
 
     def configure(self, logs: Logs) -> None:
         self._shown = frozenset(LEVELS[: LEVELS.index(logs.level) + 1])
+        self._detailed = "Debug" in self._shown
         self._moment = time.gmtime if logs.time == "utc" else time.localtime
         self._subjects = logs.headers
         self._second = None
 
     def render(self, event: Event) -> bytes:
         """The event's lines, each with its newline; b"" when the log does not show it."""
-        row = TABLE.get(type(event))
+        row = self._table.get(type(event))
         if row is None:
             return b""
         if not self._subjects and isinstance(event, facts.MessageReceived):
             event = msgspec.structs.replace(event, subject=None)
         stamp = self._stamp if int(event.at) == self._second else self._stamp_of(event.at)
         framed = ""
-        for level, text in row(event):
+        lines = row(event)
+        if self._detailed and (more := DETAILS.get(type(event))) is not None:
+            lines = [*lines, *more(event)]
+        for level, text in lines:
             if level in self._shown:
                 if not text.isprintable() or len(text) > LONGEST_TEXT:
                     text = one_line(text)
@@ -416,7 +504,9 @@ class Renderer:
         return "".join([f"{stamp} Info: {one_line(text)}\n" for text in texts]).encode()
 
 
-class _Framing:
+class Framing:
+    """A file begins with the version and ends by saying so (reference §4.1)."""
+
     def __init__(self, renderer: Renderer, version: str, serial: str) -> None:
         self._renderer = renderer
         self._version = version
@@ -434,7 +524,7 @@ class MailLog:
 
     def __init__(self, around: Surroundings, logs: Logs, *, version: str, serial: str) -> None:
         self._renderer = Renderer(logs)
-        self.file = LogFile("mail_logs", "mail", _Framing(self._renderer, version, serial), logs, around)
+        self.file = LogFile("mail_logs", "mail", Framing(self._renderer, version, serial), logs, around)
 
     def handle(self, event: Event) -> None:
         if lines := self._renderer.render(event):

@@ -1,0 +1,1 @@
+"""The processes that move mail, and the line between them and the one that leads them."""

@@ -1,0 +1,96 @@
+"""An administrator with nothing but `ssh`: the gateway's own process, OpenSSH's client."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from lab.ca import Authority
+from lab.client import send
+from lab.gateway import Gateway
+from lab.place import free_ports
+from lab.process import until
+from lab.sink import Sink
+from tests.e2e.estate import at, document, envelope, hop
+from tests.faces.ssh_serving import client
+
+
+class Remote:
+    """A gateway with SSH on, and a key that may log in."""
+
+    def __init__(self, gateway: Gateway, ports: tuple[int, int, int], folder: Path) -> None:
+        self.gateway = gateway
+        self.smtp, self.port, self.other = ports
+        self._folder = folder
+        self._ssh, self._environment = client()
+        self._key = folder / "id"
+        keygen = [
+            str(self._ssh.with_name("ssh-keygen")),
+            "-q",
+            "-t",
+            "ed25519",
+            "-N",
+            "",
+            "-f",
+            str(self._key),
+        ]
+        subprocess.run(keygen, check=True, env=self._full())
+        gateway.text("userconfig", "sshkey", "add", "admin", f"{self._key}.pub")
+
+    def _full(self) -> dict[str, str]:
+        return dict(os.environ) | self._environment
+
+    def run(self, *words: str, known: bool = False) -> subprocess.CompletedProcess[str]:
+        """`known`: the host key must be the one of the first login."""
+        options = {
+            "IdentityFile": self._key,
+            "IdentitiesOnly": "yes",
+            "BatchMode": "yes",
+            "UserKnownHostsFile": self._folder / "known",
+            "StrictHostKeyChecking": "yes" if known else "accept-new",
+        }
+        told = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
+        line = [str(self._ssh), "-F", "/dev/null", "-p", str(self.port), *told, "admin@127.0.0.1", *words]
+        return subprocess.run(line, capture_output=True, text=True, timeout=60, check=False, env=self._full())
+
+
+@pytest.fixture
+def remote(tmp_path: Path) -> Iterator[Remote]:
+    port, ssh, other = free_ports(3)
+    with ExitStack() as stack:
+        sink = stack.enter_context(Sink(certificate=Authority().issue("sink.lab.test")))
+        text = document(port, smtp_routes={"all": [hop(sink)]}, ssh={"address": "127.0.0.1", "port": ssh})
+        gateway = stack.enter_context(Gateway(text))
+        yield Remote(gateway, (port, ssh, other), tmp_path)
+
+
+def test_what_the_log_tells_is_found_with_nothing_but_ssh(remote: Remote) -> None:
+    send(at(remote.smtp), envelope("over-ssh"))
+    remote.gateway.wait_log("Message finished MID 1 done")
+    for expression, wanted in (
+        ("ICID.*TLS success", "TLS success protocol TLSv1.3"),
+        ("DCID.*TLS success", "DCID"),
+    ):
+        seen = remote.run(f'grep "{expression}" mail_logs')
+        assert (seen.returncode, wanted in seen.stdout) == (0, True), seen
+    none = remote.run('grep "ICID.*TLS failed" mail_logs')
+    assert (none.returncode, none.stdout) == (0, "")
+    assert "Version:" in remote.run("version").stdout
+
+
+def test_a_commit_moves_the_port_and_the_host_key_stays_also_over_a_restart(remote: Remote) -> None:
+    assert remote.run("version").returncode == 0
+    before, remote.port = remote.port, remote.other
+    remote.gateway.text("sshconfig", "setup", "127.0.0.1", "--port", str(remote.port))
+    remote.gateway.text("commit", "SSH moves")
+    assert remote.run("version", known=False).returncode == 0
+    assert remote.run("version", known=True).returncode == 0
+    remote.gateway.text("restart")
+    until(lambda: remote.run("version", known=True).returncode == 0, remote.gateway.output)
+    remote.port = before
+    assert remote.run("version").returncode == 255
