@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mxseal.certs.chain import as_stored, check_chain, repair
-from mxseal.certs.facts import Problem, issued, self_signed
+from mxseal.certs.facts import Problem, self_signed
 from mxseal.certs.judge import in_date
+from mxseal.tls.strength import issued
 from tests.certs.authority import (
     CA,
     NOW,

@@ -92,9 +92,15 @@ def test_a_certificate_that_is_not_for_servers_is_an_error() -> None:
     assert (problem.code, problem.severity) == ("no-server-auth", "error")
 
 
-@pytest.mark.parametrize("eku", [None, (ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE,)])
-def test_without_restriction_every_usage_is_allowed(eku: tuple[x509.ObjectIdentifier, ...] | None) -> None:
-    assert judged(Wish(eku=eku)) == []
+def test_without_restriction_every_usage_is_allowed() -> None:
+    assert judged(Wish(eku=None)) == []
+
+
+def test_any_usage_is_a_warning_as_openssl_refuses_it() -> None:
+    wish = Wish(eku=(ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE,))
+    assert severities(judged(wish)) == {"any-usage-only": "warning"}
+    leaf = issue("mx.example.com", ec_key("leaf"), None, wish).certificate
+    assert codes(judge_for_delivery(leaf)) == ["no-client-auth"]
 
 
 def test_a_key_usage_without_digital_signature_is_a_warning() -> None:

@@ -9,6 +9,7 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -17,8 +18,19 @@ from OpenSSL import SSL, crypto
 
 from mxseal.certs.facts import fingerprint, spki_sha256
 from mxseal.certs.keys import KeyStore
-from mxseal.certs.live import ContextsRefused, Live, build
-from mxseal.config.model import Certificate, Delivery, Document, Listener
+from mxseal.certs.live import ContextsRefused, Live, build, verifies_clients
+from mxseal.config.model import (
+    Authority,
+    Certificate,
+    Delivery,
+    Document,
+    Listener,
+    MailFlowPolicy,
+    SenderGroup,
+    Ssl,
+    TlsSettings,
+    Trust,
+)
 from tests.certs.authority import (
     DAY,
     NOW,
@@ -278,6 +290,76 @@ def test_a_changed_trust_file_makes_new_delivery_contexts(site: Site, tmp_path: 
     assert build(document, site.keys, before, NOW).delivery is before.delivery
     trust.write_bytes(cert_pem(path3().root.certificate, authority("New Root", None).certificate))
     assert build(document, site.keys, before, NOW).delivery is not before.delivery
+
+
+# --- versions, ciphers and client certificates ------------------------------------------------------------
+
+
+def _settled(site: Site, **changes: Any) -> Document:
+    """One listener under one policy, with these keys laid over it."""
+    document = site.document(Listener(name="a", certificate="ec"))
+    policy = MailFlowPolicy(name="ACCEPTED", tls="preferred")
+    return document.model_copy(update={"mail_flow_policies": (policy,), **changes})
+
+
+def test_changed_versions_or_ciphers_make_new_contexts_of_that_side_only(site: Site) -> None:
+    first = build(_settled(site), site.keys, None, NOW)
+    for ssl, inbound, outbound in (
+        (Ssl(gui=TlsSettings(profile="modern")), True, True),
+        (Ssl(inbound=TlsSettings(profile="modern")), False, True),
+        (Ssl(inbound=TlsSettings(ciphers="ECDHE+AES256")), False, True),
+        (Ssl(outbound=TlsSettings(protocols=("TLSv1.3",))), True, False),
+    ):
+        second = build(_settled(site, ssl=ssl), site.keys, first, NOW)
+        assert (second.server_context("a") is first.server_context("a")) is inbound, ssl
+        assert (second.delivery is first.delivery) is outbound, ssl
+
+
+def test_lists_of_authorities_are_read_for_a_listener_that_verifies_clients_only(
+    site: Site, tmp_path: Path
+) -> None:
+    roots = tmp_path / "roots.pem"
+    roots.write_bytes(cert_pem(path3().root.certificate))
+    verifying = (MailFlowPolicy(name="ACCEPTED", tls="preferred-verify"),)
+    delivery = Delivery(certificate=None, ca_file=str(roots))
+
+    def both(**changes: Any) -> tuple[Document, Document]:
+        return _settled(site, delivery=delivery, **changes), _settled(
+            site, delivery=delivery, mail_flow_policies=verifying, **changes
+        )
+
+    plain, asking = (build(document, site.keys, None, NOW) for document in both())
+    roots.write_bytes(cert_pem(path3().root.certificate) * 2)
+    documents = both()
+    same = build(documents[0], site.keys, plain, NOW)
+    other = build(documents[1], site.keys, asking, NOW)
+    assert same.server_context("a") is plain.server_context("a")
+    assert other.server_context("a") is not asking.server_context("a")
+    custom = Trust(system=False, custom=True, authorities=(_authority(),))
+    again = build(both(trust=custom)[1], site.keys, other, NOW)
+    assert again.server_context("a") is not other.server_context("a")
+
+
+def _authority() -> Authority:
+    return Authority(name="Root", certificate=cert_pem(path3().root.certificate).decode())
+
+
+def test_clients_are_verified_where_a_policy_or_a_group_of_the_listener_says_so(site: Site) -> None:
+    def verifies(**changes: Any) -> bool:
+        return verifies_clients(_settled(site, **changes), "a")
+
+    strict = MailFlowPolicy(name="STRICT", tls="required-verify")
+    both = (MailFlowPolicy(name="ACCEPTED"), strict)
+    group = SenderGroup(name="G", members=("192.0.2.1",), policy="STRICT")
+    shown = SenderGroup(name="C", certificates=("a.example",), policy="ACCEPTED")
+    assert not verifies()
+    assert not verifies(mail_flow_policies=both), "no host gets that policy"
+    assert verifies(mail_flow_policies=both, default_policy="STRICT")
+    assert verifies(mail_flow_policies=both, sender_groups=(group,))
+    assert verifies(sender_groups=(shown,))
+    elsewhere = {"listeners": ("b",)}
+    assert not verifies(mail_flow_policies=both, sender_groups=(group.model_copy(update=elsewhere),))
+    assert not verifies(sender_groups=(shown.model_copy(update=elsewhere),))
 
 
 def test_an_expired_certificate_keeps_being_served(site: Site) -> None:

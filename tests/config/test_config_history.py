@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -44,7 +45,10 @@ def _history() -> tuple[History, MemoryDocuments]:
 
 
 def _commit(history: History, owner: str, build: Any = Built) -> Any:
-    return history.commit(Commit(owner, owner, f"by {owner}", 2.0), build)
+    async def built(new: Document) -> Any:
+        return build(new)
+
+    return asyncio.run(history.commit(Commit(owner, owner, f"by {owner}", 2.0), built))
 
 
 def _with_port(port: int, **more: Any) -> Document:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mxseal.config.check import Problem
-from mxseal.config.model import Delivery, Document
+from mxseal.config.model import Authority, Delivery, Document, Trust
 from mxseal.config.toml import LARGEST, examine, parse, render
 from tests.config.documents import document, documents
 
@@ -34,6 +34,14 @@ def test_the_first_document_reads_as_a_person_would_write_it() -> None:
         '[[listeners]]\nname = "IncomingMail"\nport = 2525\n\n[[sender_groups]]\n'
     )
     assert '\n[[certificates]]\nname = "Demo"\ncertificate = """\n-----BEGIN CERTIFICATE-----\n' in text
+
+
+def test_lists_of_tables_inside_of_a_table_are_written_with_their_whole_path() -> None:
+    authority = Authority(name="Partner", certificate="-----BEGIN CERTIFICATE-----\nAA==\n")
+    original = document(trust=Trust(custom=True, authorities=(authority, authority)))
+    text = render(original)
+    assert text.count("\n[[trust.authorities]]\nname = ") == 2
+    assert parse(text) == original
 
 
 def test_all_errors_come_at_once_each_with_the_path_of_its_key() -> None:

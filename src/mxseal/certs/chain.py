@@ -16,7 +16,6 @@ from mxseal.certs.facts import (
     Problem,
     fingerprint,
     is_ca,
-    issued,
     name_text,
     pem,
     self_signed,
@@ -25,6 +24,7 @@ from mxseal.certs.facts import (
     warning,
 )
 from mxseal.certs.judge import in_date, not_after, not_before, weak_signature
+from mxseal.tls.strength import issued
 
 Entity = tuple[bytes, str]
 """Subject (DER) and key: cross-signed certificates of one authority share it."""

@@ -8,11 +8,11 @@ from typing import Literal
 
 import msgspec
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
+
+from mxseal.tls.strength import issued
 
 PrivateKey = (
     rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
@@ -136,33 +136,6 @@ def is_ca(certificate: x509.Certificate) -> bool:
         return certificate.extensions.get_extension_for_class(x509.KeyUsage).value.key_cert_sign
     except x509.ExtensionNotFound:
         return True
-
-
-def issued(issuer: x509.Certificate, subject: x509.Certificate) -> bool:
-    """Whether `issuer` signed `subject`: names chain and the signature verifies. Says nothing about trust."""
-    if issuer.subject != subject.issuer:
-        return False
-    try:
-        if not _verify_old_hash(issuer, subject):
-            subject.verify_directly_issued_by(issuer)
-    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
-        return False
-    return True
-
-
-def _verify_old_hash(issuer: x509.Certificate, subject: x509.Certificate) -> bool:
-    """SHA-1 and MD5, which `verify_directly_issued_by` refuses: many trusted roots are signed with SHA-1.
-
-    False: another hash, not looked at. Raises InvalidSignature.
-    """
-    public, algorithm = issuer.public_key(), subject.signature_hash_algorithm
-    scheme = subject.signature_algorithm_parameters
-    if not isinstance(algorithm, hashes.SHA1 | hashes.MD5):
-        return False
-    if not isinstance(public, rsa.RSAPublicKey) or not isinstance(scheme, padding.PKCS1v15):
-        return False
-    public.verify(subject.signature, subject.tbs_certificate_bytes, scheme, algorithm)
-    return True
 
 
 def self_signed(certificate: x509.Certificate) -> bool:

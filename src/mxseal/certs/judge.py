@@ -206,6 +206,15 @@ def _judge_usage(leaf: x509.Certificate) -> list[Problem]:
                 "Ask the authority for a TLS server certificate.",
             )
         )
+    elif usages is not None and ExtendedKeyUsageOID.SERVER_AUTH not in usages:
+        problems.append(
+            warning(
+                "any-usage-only",
+                f"The certificate {title(leaf)} is for any use and does not name that of servers: OpenSSL, "
+                "and with it most mail servers that verify, refuses it.",
+                "Ask the authority for a TLS server certificate.",
+            )
+        )
     try:
         signs = leaf.extensions.get_extension_for_class(x509.KeyUsage).value.digital_signature
     except x509.ExtensionNotFound:
@@ -225,10 +234,8 @@ def _judge_usage(leaf: x509.Certificate) -> list[Problem]:
 def judge_for_delivery(leaf: x509.Certificate) -> list[Problem]:
     """A warning when the certificate is not meant to be shown by a client."""
     usages = _extended_usages(leaf)
-    if usages is None or usages & {
-        ExtendedKeyUsageOID.CLIENT_AUTH,
-        ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE,
-    }:
+    # "Any use" does not count: OpenSSL refuses it from clients.
+    if usages is None or ExtendedKeyUsageOID.CLIENT_AUTH in usages:
         return []
     return [
         warning(

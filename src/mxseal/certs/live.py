@@ -32,7 +32,8 @@ from mxseal.certs.judge import is_fqdn, key_strength
 from mxseal.certs.keys import KeyDamaged, KeyStore
 from mxseal.certs.profiles import parse, sent
 from mxseal.certs.x509 import Bundle
-from mxseal.config.model import Certificate, Delivery, Document, Listener
+from mxseal.config.model import Certificate, Delivery, Document, Listener, TlsSettings
+from mxseal.tls import profiles
 from mxseal.tls.contexts import (
     CertificateFiles,
     ClientTls,
@@ -42,6 +43,7 @@ from mxseal.tls.contexts import (
     client_context,
     server_context,
 )
+from mxseal.tls.receiving import VERIFYING
 
 
 class ContextsRefused(Exception):
@@ -158,16 +160,21 @@ class _Builder:
         named = self._by_name(listener, place)
         used = (listener.certificate, listener.second_certificate, *listener.sni_certificates)
         unusable_here = any(self._materials.get(name) is None for name in used if name is not None)
-        if unusable_here or len(self.problems) > before:
+        verifies = verifies_clients(self._document, listener.name)
+        trust = self._trust_mark() if verifies else "nobody"
+        if unusable_here or trust is None or len(self.problems) > before:
             return None
+        settings = _settings("inbound", self._document.ssl.inbound)
         inputs = _digest(
             *(material.chain for material in default),
             *(part for entry in named for part in ("sni", *entry.names, *(m.chain for m in entry.materials))),
+            *("settings", *settings.versions, settings.ciphers, "trust", trust),
         )
         known = self._previous.servers.get(listener.name) if self._previous else None
         if known is not None and known.inputs == inputs:
             return known
-        context = self._server_context(default, named, f"{place}.certificate")
+        values = self._server_values(settings, verifies)
+        context = self._server_context(default, named, values, f"{place}.certificate")
         if context is None:
             return None
         return Serving(
@@ -181,17 +188,35 @@ class _Builder:
         material = None
         if delivery.certificate is not None:
             material = self._material(delivery.certificate, "delivery.certificate")
-        trust = self._trust(delivery.ca_file)
+        lists = self._document.trust
+        authorities = tuple(entry.certificate for entry in lists.authorities) if lists.custom else ()
+        trust = self._trust(delivery.ca_file) if lists.system else "none"
         if trust is None or (material is None and delivery.certificate is not None):
             return None
-        inputs = _digest(material.chain if material else "", trust, str(delivery.post_quantum))
+        settings = _settings("outbound", self._document.ssl.outbound)
+        inputs = _digest(
+            material.chain if material else "",
+            trust,
+            str(delivery.post_quantum),
+            *authorities,
+            *("settings", *settings.versions, settings.ciphers),
+        )
         known = self._previous.delivery if self._previous else None
         if known is not None and known.inputs == inputs:
             return known
         try:
             with ExitStack() as files:
                 certificate = _files(files, material) if material else None
-                values = ClientTls(trust=delivery.ca_file, certificate=certificate, post_quantum=False)
+                values = ClientTls(
+                    trust=delivery.ca_file,
+                    system=lists.system,
+                    authorities=authorities,
+                    min_version=settings.lowest,
+                    max_version=settings.highest,
+                    ciphers=settings.ciphers,
+                    certificate=certificate,
+                    post_quantum=False,
+                )
                 classic = client_context(values)
                 modern = classic
                 if delivery.post_quantum:
@@ -293,13 +318,35 @@ class _Builder:
             )
         return key
 
+    def _server_values(self, settings: profiles.Chosen, verifies: bool) -> ServerTls:
+        """All but the certificates."""
+        lists = self._document.trust
+        return ServerTls(
+            certificates=(),
+            verifies_clients=verifies,
+            trust=self._document.delivery.ca_file,
+            system=lists.system,
+            authorities=tuple(entry.certificate for entry in lists.authorities) if lists.custom else (),
+            min_version=settings.lowest,
+            max_version=settings.highest,
+            ciphers=settings.ciphers,
+        )
+
+    def _trust_mark(self) -> str | None:
+        """A mark of all that a client's chain may end in; None: it can't be read."""
+        lists = self._document.trust
+        listed = self._trust(self._document.delivery.ca_file) if lists.system else "none"
+        custom = [entry.certificate for entry in lists.authorities] if lists.custom else []
+        return None if listed is None else _digest(listed, *custom)
+
     def _server_context(
-        self, default: tuple[_Material, ...], named: tuple[_Named, ...], path: str
+        self, default: tuple[_Material, ...], named: tuple[_Named, ...], values: ServerTls, path: str
     ) -> SSL.Context | None:
         try:
             with ExitStack() as files:
                 return server_context(
-                    ServerTls(
+                    msgspec.structs.replace(
+                        values,
                         certificates=tuple(_files(files, material) for material in default),
                         sni=tuple(
                             SniCertificates(
@@ -337,6 +384,20 @@ class _Builder:
 
     def _refuse(self, code: str, text: str, remedy: str, path: str) -> None:
         self._note([Problem(code, "error", text, remedy, path)])
+
+
+def verifies_clients(document: Document, listener: str) -> bool:
+    """Whether a client of this listener may be asked for its certificate: by its policy's level, or because a
+    group is for certain certificates."""
+    groups = [group for group in document.sender_groups if not group.listeners or listener in group.listeners]
+    policies = {document.default_policy, *(group.policy for group in groups)}
+    return any(group.certificates for group in groups) or any(
+        policy.tls in VERIFYING for policy in document.mail_flow_policies if policy.name in policies
+    )
+
+
+def _settings(use: profiles.Use, settings: TlsSettings) -> profiles.Chosen:
+    return profiles.chosen(use, settings.profile, settings.protocols, settings.ciphers)
 
 
 def unusable(profile: Certificate) -> list[Problem]:

@@ -19,12 +19,12 @@ from mxseal.certs.facts import (
     error,
     fingerprint,
     is_ca,
-    issued,
     key_name,
     self_signed,
     spki_sha256,
     title,
 )
+from mxseal.tls.strength import issued
 
 INPUT_LIMIT = 1 << 20
 """Bytes, over all inputs of one import."""
@@ -106,7 +106,7 @@ def read_pkcs12(data: bytes, passphrase: bytes | None) -> Bundle | list[Problem]
                 "Export it again with AES-256.",
             )
         ]
-    except (ValueError, TypeError) as fault:
+    except (ValueError, TypeError, x509.InvalidVersion) as fault:
         return [_pkcs12_fault(data, str(fault))]
     certificates = [entry.certificate for entry in (store.cert, *store.additional_certs) if entry is not None]
     if len(certificates) > CERTIFICATE_LIMIT:
@@ -211,7 +211,7 @@ def _open_certificates(block: _Block) -> list[x509.Certificate] | Problem:
             found = pkcs7.load_pem_pkcs7_certificates(block.body.replace(b" CMS-----", b" PKCS7-----"))
         else:
             found = [x509.load_pem_x509_certificate(block.body)]
-    except (ValueError, TypeError, UnsupportedAlgorithm):
+    except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion):
         return _not_a_certificate(block.where)
     if len(found) > CERTIFICATE_LIMIT:
         return _too_many()

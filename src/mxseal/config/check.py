@@ -3,40 +3,17 @@
 from __future__ import annotations
 
 import ipaddress
-import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
-import msgspec
-
+from mxseal.config import check_levels, check_tls, check_trust
 from mxseal.config.model import Document, Listener, PolicyLimits, SenderGroup
+from mxseal.config.problem import Problem, Rule, key_path
 from mxseal.config.values import split_host_port
 
-_BARE = re.compile(r"[A-Za-z0-9_-]+$")
+__all__ = ["NARROWEST_RELAY", "Problem", "advice", "check", "key_path"]
+
 NARROWEST_RELAY = {4: 8, 6: 16}
 """Networks with a shorter prefix hold too many strangers to relay for: IPv4 /8, IPv6 /16."""
-
-
-class Problem(msgspec.Struct, frozen=True):
-    """What is wrong, where, and what to do about it. `path` is a key's path as a person writes it."""
-
-    path: str
-    text: str
-    remedy: str = ""
-
-    def __str__(self) -> str:
-        head = f"{self.path}: {self.text}" if self.path else self.text
-        return f"{head}. {self.remedy}" if self.remedy else head
-
-
-def key_path(*parts: str | int) -> str:
-    """'listeners."Incoming Mail".port': dotted, quoted where TOML needs it; numbers become '[0]'."""
-    path = ""
-    for part in parts:
-        if isinstance(part, int):
-            path += f"[{part}]"
-            continue
-        path += ("." if path else "") + (part if _BARE.match(part) else f'"{part}"')
-    return path
 
 
 def check(document: Document) -> list[Problem]:
@@ -68,11 +45,16 @@ def _duplicates(document: Document) -> Iterator[Problem]:
         "sender_groups": [entry.name for entry in document.sender_groups],
         "mail_flow_policies": [entry.name for entry in document.mail_flow_policies],
         "certificates": [entry.name for entry in document.certificates],
+        "trust.authorities": [entry.name for entry in document.trust.authorities],
+        "alerts.recipients": [entry.address for entry in document.alerts.recipients],
+        "alerts.webhooks": [entry.name for entry in document.alerts.webhooks],
     }
     for field, names in lists.items():
         for name in _repeated(names):
             yield Problem(
-                key_path(field, name), "this name is used twice", "Give each entry a name of its own"
+                key_path(*field.split("."), name),
+                "this name is used twice",
+                "Give each entry a name of its own",
             )
     for domain in _repeated(entry.domain for entry in document.destinations):
         yield Problem(
@@ -144,6 +126,20 @@ def _ports(document: Document) -> Iterator[Problem]:
                     f"({other.address} port {other.port})",
                     "Choose another address or port",
                 )
+
+
+def _ssh_port(document: Document) -> Iterator[Problem]:
+    if document.ssh.address is None:
+        return
+    ssh = Listener(name="ssh", address=document.ssh.address, port=document.ssh.port)
+    for listener in document.listeners:
+        if _same_port(ssh, listener):
+            yield Problem(
+                "ssh.port",
+                f"{ssh.address} port {ssh.port} is already taken by listener {listener.name!r} "
+                f"({listener.address} port {listener.port})",
+                "Choose another address or port",
+            )
 
 
 def _listener_certificates(document: Document) -> Iterator[Problem]:
@@ -331,10 +327,31 @@ def _no_name(document: Document) -> Iterator[Problem]:
         )
 
 
-Rule = Callable[[Document], Iterator[Problem]]
+def _alerts_for_nobody(document: Document) -> Iterator[Problem]:
+    if document.alerts.recipients or document.alerts.webhooks:
+        return
+    asking = [entry.domain for entry in document.destinations if entry.alert]
+    paths = [key_path("destinations", domain, "alert") for domain in asking]
+    if document.delivery.alert_on_tls_failure:
+        paths.insert(0, "delivery.alert_on_tls_failure")
+    for path in paths:
+        yield Problem(
+            path,
+            "nobody gets the alerts that this asks for; they are shown by 'displayalerts' only",
+            "Add an address with 'alertconfig new'",
+        )
+
 
 _RULES: tuple[Rule, ...] = (
-    _duplicates, _certificate_names, _policy_names, _listener_names, _ports, _listener_certificates,
-    _listener_limits, _policy_limits, _open_relay_groups, _open_relay_default, _retries, _routes,
+    _duplicates, _certificate_names, _policy_names, _listener_names, _ports, _ssh_port,
+    _listener_certificates, _listener_limits, _policy_limits, _open_relay_groups, _open_relay_default, _retries, _routes,
+    *check_levels.RULES,
+    *check_tls.RULES,
+    *check_trust.RULES,
 )  # fmt: skip
-_ADVICE: tuple[Rule, ...] = (_nothing_accepted, _never_reached, _no_name)
+_ADVICE: tuple[Rule, ...] = (
+    _nothing_accepted, _never_reached, _no_name, _alerts_for_nobody,
+    *check_levels.ADVICE,
+    *check_tls.ADVICE,
+    *check_trust.ADVICE,
+)  # fmt: skip

@@ -6,7 +6,7 @@ by the caller. Whatever fails before the store leaves everything as it was.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Generic, Literal, Protocol, TypeVar
 
 import msgspec
@@ -181,8 +181,8 @@ class History:
 
     # --- commit -------------------------------------------------------------------------------------------
 
-    def commit(
-        self, wish: Commit, build: Callable[[Document], B]
+    async def commit(
+        self, wish: Commit, build: Callable[[Document], Awaitable[B]]
     ) -> Committed[B] | Conflict | Rejected | NothingToCommit:
         """Check, build, store. `build` gives what the document needs or raises BuildFailed.
 
@@ -201,7 +201,7 @@ class History:
             return Rejected(tuple(problems))
         changes = self.changes(wish.owner)
         try:
-            built = build(document)
+            built = await build(document)
         except BuildFailed as failed:
             return Rejected(tuple(failed.problems))
         try:

@@ -18,11 +18,13 @@ from mxseal.config.values import (
     Fingerprint,
     HostPort,
     IpAddress,
+    MailAddress,
     Member,
     Name,
     Port,
     Seconds,
     SenderPattern,
+    WebhookUrl,
 )
 
 ReceivingLevel = Literal["off", "preferred", "required", "preferred-verify", "required-verify"]
@@ -54,6 +56,8 @@ class ListenerLimits(Table):
     header_size: Annotated[int, Field(ge=1024)] = 256 * 1024
     commands_per_connection: Count = 10_000
     errors_per_connection: Count = 20
+    refused_recipients: Count = 100
+    """On one connection; more end it: only who looks for addresses has so many."""
     tls_sessions: Count = 1000
     handshake_time: Seconds = 30.0
     idle_time: Seconds = 300.0
@@ -158,6 +162,8 @@ class Delivery(Table):
     connect_time: Seconds = 30.0
     command_time: Seconds = 300.0
     data_time: Seconds = 600.0
+    slowest_rate: Annotated[int, Field(ge=1, le=1 << 30)] = 4096
+    """Bytes per second that a next hop takes of a message's content at least, behind the first data_time."""
     idle_time: Seconds = 5.0
     handshake_time: Seconds = 30.0
     ca_file: str | None = None
@@ -250,7 +256,7 @@ class TlsOverride(Table):
 class AlertRecipient(Table):
     """`[[alerts.recipients]]`: who gets which alerts by mail."""
 
-    address: str
+    address: MailAddress
     classes: tuple[AlertClass, ...] = ()
     """Empty: all."""
     severities: tuple[Severity, ...] = ()
@@ -261,10 +267,13 @@ class Webhook(Table):
     """`[[alerts.webhooks]]`: alerts as JSON by HTTP POST."""
 
     name: Name
-    url: str
+    url: WebhookUrl
     """https://, or http:// to this machine."""
     classes: tuple[AlertClass, ...] = ()
     severities: tuple[Severity, ...] = ()
+    secret: Name | None = None
+    """Which sealed secret requests are signed with; `alertconfig webhook add --secret` sets it. None: they
+    are not signed."""
 
 
 class Alerts(Table):
@@ -272,15 +281,15 @@ class Alerts(Table):
 
     recipients: tuple[AlertRecipient, ...] = ()
     webhooks: tuple[Webhook, ...] = ()
-    from_address: str | None = None
+    from_address: MailAddress | None = None
     """None: alert@hostname."""
     first_wait: Annotated[float, Field(ge=0, le=86_400)] = 300.0
     """Until a duplicate is sent; doubled each time. 0: every duplicate is sent at once."""
     longest_wait: Annotated[float, Field(ge=0, le=7 * 86_400)] = 3600.0
     kept: Annotated[int, Field(ge=1, le=1000)] = 50
     """How many alerts `displayalerts` shows."""
-    queue_age: Seconds | None = 4 * 3600.0
-    """The oldest message's age that raises an alert; None: never."""
+    queue_age: Annotated[float, Field(ge=0, le=30 * 86_400)] = 4 * 3600.0
+    """The oldest message's age that raises an alert; 0: never."""
     disk_free_percent: Annotated[int, Field(ge=0, le=90)] = 10
     """An alert when less of the disk is free; 0: never."""
 
@@ -292,6 +301,32 @@ class Dns(Table):
     timeout: Seconds = 5.0
     allow_local: bool = False
     """Whether mail exchangers may have loopback or link-local addresses."""
+
+
+class Ssh(Table):
+    """`[ssh]`: administration over SSH. Seconds, counts."""
+
+    address: IpAddress | None = None
+    """Where it listens; None: there is no SSH. Nothing listens unasked, and two gateways on one machine do
+    not get in each other's way."""
+    port: Port = 8022
+    """Not 22, which the system's own SSH has."""
+    passwords: bool = True
+    """False: logins with public keys only."""
+    idle_time: Annotated[float, Field(ge=10, le=7 * 86_400)] = 1800.0
+    """A session that waits for input for so long is ended; a command that runs is not."""
+    max_sessions: Annotated[int, Field(ge=1, le=1000)] = 32
+    """Logins at the same time."""
+    max_unauthenticated: Annotated[int, Field(ge=1, le=1000)] = 16
+    """Connections that have not logged in yet; a quarter of them, at least 2, from one address."""
+    login_time: Annotated[float, Field(ge=5, le=600)] = 60.0
+    """Until a connection must have logged in."""
+    login_attempts: Annotated[int, Field(ge=1, le=1000)] = 5
+    """Wrong passwords from one address, or four times as many for one user, behind which no password is
+    looked at for `login_wait`. Keys still are, and a user's passwords from where the user has logged in
+    before."""
+    login_wait: Annotated[float, Field(ge=1, le=86_400)] = 300.0
+    """Counted from the last wrong password that was looked at."""
 
 
 class Logs(Table):
@@ -334,6 +369,7 @@ class Document(Table):
     """Processes that move mail; 0: as many as the machine has processors for this program. Takes effect at
     the next start."""
     dns: Dns = Dns()
+    ssh: Ssh = Ssh()
     logs: Logs = Logs()
 
     def listener_hostname(self, listener: Listener) -> str:

@@ -330,7 +330,9 @@ def _lines(path: tuple[str, ...], table: Plain) -> list[str]:
 
 
 def _is_table(key: str, path: tuple[str, ...], value: Any) -> bool:
-    return isinstance(value, dict) or (not path and key in NAMED)
+    # An array of tables below a table needs its whole path, which the writer of values does not know.
+    tables = isinstance(value, list | tuple) and bool(value) and isinstance(value[0], dict)
+    return isinstance(value, dict) or tables or (not path and key in NAMED)
 
 
 def _values(values: Plain) -> str:

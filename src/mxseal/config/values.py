@@ -8,9 +8,12 @@ from __future__ import annotations
 import ipaddress
 import re
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import idna
 from pydantic import AfterValidator, Field
+
+from mxseal.smtp.grammar import Flaw, mailbox, split_address
 
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)$")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,62}$")
@@ -133,6 +136,44 @@ def _profile_name(text: str) -> str:
     return text
 
 
+def mail_address(text: str) -> str:
+    """'user@example.com' with the domain in A-labels. Raises ValueError with a remedy."""
+    found = mailbox(text.strip())
+    if isinstance(found, Flaw):
+        raise ValueError(f"{text!r} is not a mail address: {found.text}")
+    local, domain = split_address(found)
+    return found if domain.startswith("[") else f"{local}@{domain_name(domain)}"
+
+
+def webhook_url(text: str) -> str:
+    """https://, or http:// to this machine; no user or password, which would stand in the document."""
+    try:
+        parts = urlsplit(text.strip())
+        host = parts.hostname or ""
+        _ = parts.port
+    except ValueError as error:
+        raise ValueError(f"{text!r} is not a URL: {error}") from None
+    if parts.scheme not in ("https", "http") or not host:
+        raise ValueError(f"{text!r} is not a URL: write one such as https://alerts.example.com/mxseal")
+    if parts.scheme == "http" and not _is_this_machine(host):
+        raise ValueError(f"{text!r} would send alerts in clear text: write https://")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError(
+            f"{parts.scheme}://{host}: a user or password can't stand in the document: give the webhook a "
+            "secret with 'alertconfig webhook add'"
+        )
+    if not text.strip().isascii() or not text.strip().isprintable() or " " in text.strip():
+        raise ValueError(f"{text!r} has characters that a URL can't have: write them as %XX")
+    return text.strip()
+
+
+def _is_this_machine(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 Domain = Annotated[str, AfterValidator(domain_name)]
 DomainPattern = Annotated[str, AfterValidator(_domain_pattern)]
 DestinationDomain = Annotated[str, AfterValidator(_destination)]
@@ -143,6 +184,8 @@ Name = Annotated[str, AfterValidator(_profile_name)]
 SenderPattern = Annotated[str, AfterValidator(_sender_pattern)]
 CertificateIdentity = Annotated[str, AfterValidator(_certificate_identity)]
 Fingerprint = Annotated[str, AfterValidator(_fingerprint)]
+MailAddress = Annotated[str, AfterValidator(mail_address)]
+WebhookUrl = Annotated[str, AfterValidator(webhook_url)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=30 * 86400)]
 Count = Annotated[int, Field(ge=1)]
