@@ -25,7 +25,7 @@ FAILED, UNAVAILABLE, CANCELLED, BROKEN_PIPE = 1, 69, 130, 141
 _LONGEST_NAME = 100
 """Bytes that surely fit into sun_path."""
 _UNSAFE = re.compile(
-    r"(\x1b\[[0-9;]{0,20}m)|[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+    r"(\x1b\[[0-9;]{0,20}m)|[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 )
 """What can steer a terminal or turn its text around; a colour, which the gateway may use, is the group."""
 _BEGUN = re.compile(r"\x1b(?:\[[0-9;]{0,20})?\Z")

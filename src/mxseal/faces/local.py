@@ -22,12 +22,12 @@ from typing import Any
 import msgspec
 
 from mxseal.commands.context import CommandFailed, Context
-from mxseal.commands.results import Result, Stream, failed
 from mxseal.commands.running import CANCELLED, NOT_ALLOWED, USAGE, Runner
 from mxseal.commands.services import Services
 from mxseal.commands.words import join
 from mxseal.faces.client import UNAVAILABLE, bindable, socket_path
-from mxseal.faces.render import Style, as_json, as_text, clean
+from mxseal.faces.output import run, without_json
+from mxseal.faces.render import Style, clean
 
 LARGEST_LINE = 8 << 20
 """Bytes of the largest line that a caller may send: a file of 4 MiB in base64 fits."""
@@ -245,11 +245,9 @@ class LocalFace:
             await self._run(caller, request, context)
 
     async def _run(self, caller: Conversation, request: Request, context: Context) -> None:
-        words, wants_json = _without_json(request.words or [])
-        output = _Output(caller, Style(request.width, request.colour), wants_json or request.json)
-        ended = await self._runner.run(words, context, output.deliver)
-        if ended.message and not output.told:
-            await output.failure(ended.message)
+        words, wants_json = without_json(request.words or [])
+        style = Style(request.width, request.colour)
+        ended = await run(self._runner, words, context, caller, style, json=wants_json or request.json)
         line = {"line": join(ended.words)} if list(ended.words) != words else {}
         await caller.tell(exit=ended.status, **line)
 
@@ -266,51 +264,6 @@ class LocalFace:
             catalogue=self._runner.commands,
             width=request.width or 80,
         )
-
-
-class _Output:
-    """Shows results to the caller in the form that it wants."""
-
-    def __init__(self, caller: Conversation, style: Style, json: bool) -> None:
-        self._caller = caller
-        self._style = style
-        self._json = json
-        self.told = False
-        """Whether a failure was among what was shown."""
-
-    async def deliver(self, result: Result) -> None:
-        self.told = failed(result)
-        if isinstance(result, Stream):
-            await self._stream(result)
-        elif self._json:
-            await self._caller.show("out", as_json(result.to_json()))
-        else:
-            channel = "err" if self.told else "out"
-            await self._caller.show(channel, as_text(result, self._style))
-
-    async def _stream(self, result: Stream) -> None:
-        chunks = result.chunks
-        try:
-            async for chunk in chunks:
-                await self._caller.show("out", as_json(result.encode(chunk)) if self._json else clean(chunk))
-        finally:
-            if hasattr(chunks, "aclose"):
-                await chunks.aclose()
-
-    async def failure(self, message: str) -> None:
-        if self._json:
-            await self._caller.show("out", as_json({"error": message}))
-        else:
-            end = "" if message.endswith((".", "?", "!")) else "."
-            await self._caller.show("err", f"{clean(message)}{end}\n")
-
-
-def _without_json(words: list[str]) -> tuple[list[str], bool]:
-    """--json may stand anywhere in front of '--'."""
-    end = words.index("--") if "--" in words else len(words)
-    if "--json" not in words[:end]:
-        return words, False
-    return [*(word for word in words[:end] if word != "--json"), *words[end:]], True
 
 
 def _farewell(writer: asyncio.StreamWriter) -> None:

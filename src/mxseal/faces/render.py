@@ -27,7 +27,9 @@ from mxseal.commands.results import (
     Text,
 )
 
-_UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_UNSAFE = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 _UNLIMITED = 100_000
 """Columns of an output that is not a terminal: nothing is wrapped there."""
 
