@@ -47,7 +47,7 @@ class FakeServices:
     def now(self) -> float:
         return NOW
 
-    def build(self, new: Document) -> Built:
+    async def build(self, new: Document) -> Built:
         low = [listener for listener in new.listeners if listener.port < 1024]
         if low:
             path = f"listeners.{low[0].name}.port"
@@ -61,7 +61,7 @@ class FakeServices:
         self.in_force.append(revision.number)
         return [f"Listener {listener.name} serves {listener.certificate}." for listener in document.listeners]
 
-    def figures(self) -> Sequence[Figure]:
+    async def figures(self) -> Sequence[Figure]:
         return (
             Figure("Queue", "Messages", 12),
             Figure("Queue", "Oldest (s)", 3.5, "oldest_seconds", detail=True),

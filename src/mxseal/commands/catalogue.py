@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 from mxseal.commands import (
+    alertconfig,
+    certauthority,
     certificate_chains,
+    certificate_crl,
     certificate_import,
     certificate_new,
     certificate_use,
     certificates,
+    checks,
     configuration,
+    destconfig,
+    destination_overrides,
+    explain,
+    hostaccess,
     logs,
+    peers,
     queue,
+    sshconfig,
+    sslconfig,
     system,
+    users,
 )
 from mxseal.commands.registry import Registry
 
@@ -21,10 +33,22 @@ MODULES = (
     certificate_import,
     certificate_chains,
     certificate_use,
+    certauthority,
+    certificate_crl,
     configuration,
+    destconfig,
+    destination_overrides,
+    sslconfig,
+    hostaccess,
+    alertconfig,
     queue,
+    checks,
     logs,
+    explain,
+    peers,
     system,
+    users,
+    sshconfig,
 )
 
 

@@ -59,7 +59,7 @@ async def _commit(ctx: Context, comment: str) -> Result:
     async with services.changing:
         wish = Commit(ctx.owner, ctx.user, comment, services.now())
         try:
-            outcome = services.history.commit(wish, services.build)
+            outcome = await services.history.commit(wish, services.build)
         except StorageRefused as refused:
             raise CommandFailed(f"Nothing was committed: the store refuses it ({refused})") from None
         if isinstance(outcome, NothingToCommit):

@@ -56,8 +56,9 @@ class Client(Protocol):
         """A variable of the caller's environment."""
         ...
 
-    async def write(self, path: str, content: bytes, private: bool) -> None:
-        """Make a file; it must not exist yet. Mode 0600 when `private`."""
+    async def write(self, path: str, content: bytes, private: bool) -> str | None:
+        """Make a file; it must not exist yet. Mode 0600 when `private`. Gives a sentence that takes the place
+        of the command's own where there are no files and the content was shown; "" for none."""
         ...
 
 

@@ -22,6 +22,8 @@ from mxseal.commands.context import Context
 MISSING: Any = inspect.Parameter.empty
 FILE_LIMIT = 4 << 20
 """Bytes of the largest file that a command takes."""
+SECRET_LIMIT = 64 << 10
+"""Bytes of a file whose first line is a passphrase; no other file is read with this limit."""
 
 
 class FileText(msgspec.Struct, frozen=True):

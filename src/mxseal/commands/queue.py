@@ -2,40 +2,30 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Annotated, Literal
 
 from mxseal.commands.configuration import moment
 from mxseal.commands.context import CommandFailed, Context
+from mxseal.commands.levels import level_words, read_level
 from mxseal.commands.parameters import Argument, Option
 from mxseal.commands.registry import command
 from mxseal.commands.results import Column, Done, Field, Parts, Record, Result, Table
 from mxseal.config.values import domain_name
-from mxseal.relay.orders import Selection, delete, deliver_now
-from mxseal.relay.queue import Lane, Queue
+from mxseal.relay.orders import LaneState, Order, Selection
 from mxseal.relay.resolver import DnsFault
-from mxseal.relay.routing import Target
+from mxseal.relay.routing import Routing, Target, own_level
 from mxseal.smtp.grammar import split_address
 from mxseal.storage.ports import Queued, StorageRefused
 
-_PAGE = 500
-Order = Callable[[Queue, Selection], Awaitable[int]]
 Where = Annotated[
     list[str],
     Argument("MIDs, recipients, or domains; 'all' for everything", metavar="MID|ADDRESS|DOMAIN|all…"),
 ]
 
 
-async def _waiting(ctx: Context) -> AsyncIterator[Queued]:
-    """The whole queue, page by page; mail goes on between the pages."""
-    after = -1
-    while page := await ctx.services.spool.browse(after, _PAGE):
-        for queued in page:
-            yield queued
-        after = page[-1].envelope.mid
-        await asyncio.sleep(0)
+def _routing(ctx: Context) -> Routing:
+    return Routing(ctx.services.history.current().document)
 
 
 @command("showrecipients", role="read-only", summary="List the recipients that wait for delivery")
@@ -49,7 +39,7 @@ async def showrecipients(
     rows: list[tuple[str | int, ...]] = []
     left_out = 0
     wanted = match.lower()
-    async for queued in _waiting(ctx):
+    async for queued in ctx.services.mail.waiting():
         envelope = queued.envelope
         for recipient in queued.recipients:
             if wanted not in f"{envelope.sender} {recipient.address}".lower():
@@ -97,21 +87,26 @@ async def tophosts(
     limit: Annotated[int, Option("List at most this many", least=1, most=10_000)] = 20,
 ) -> Result:
     """A '*' marks a destination that was down at the last attempt. Counts are since the gateway's start."""
-    queue = ctx.services.queue
+    routing = _routing(ctx)
     waiting: Counter[Target] = Counter()
-    async for queued in _waiting(ctx):
-        waiting.update(queue.target_of(recipient.address) for recipient in queued.recipients)
+    async for queued in ctx.services.mail.waiting():
+        sender, level = queued.envelope.sender, own_level(queued.envelope)
+        waiting.update(routing.target_of(each.address, sender, level) for each in queued.recipients)
+    lanes: dict[Target, list[LaneState]] = {}
+    for lane in await ctx.services.mail.lanes():
+        lanes.setdefault(lane.target, []).append(lane)
     rows: list[tuple[tuple[str, str], tuple[int, ...]]] = []
-    for target in set(waiting) | set(queue.lanes):
-        lane = queue.lanes.get(target) or Lane(target)
+    for target in set(waiting) | set(lanes):
+        states = lanes.get(target, [])
         numbers = (
             waiting[target],
-            lane.connected,
-            lane.delivered,
-            lane.soft_failures,
-            lane.hard_failures,
+            sum(lane.connected for lane in states),
+            sum(lane.delivered for lane in states),
+            sum(lane.soft_failures for lane in states),
+            sum(lane.hard_failures for lane in states),
         )
-        rows.append(((f"*{target.name}" if lane.up is False else target.name, target.tls), numbers))
+        down = any(lane.up is False for lane in states)
+        rows.append(((f"*{target.name}" if down else target.name, target.tls), numbers))
     column = ("active", "connections", "delivered", "soft", "hard").index(order)
     rows.sort(key=lambda row: (-row[1][column], row[0]))
     return Table(
@@ -135,11 +130,14 @@ async def hoststatus(ctx: Context, host: Annotated[str, Argument("A recipient do
         domain = domain_name(host)
     except ValueError as error:
         raise CommandFailed(f"{error}.") from None
-    queue = ctx.services.queue
-    target = queue.target_for(domain)
-    lanes = [lane for lane in queue.lanes.values() if lane.target == target]
+    target = _routing(ctx).target(domain)
+    lanes = [
+        lane
+        for lane in await ctx.services.mail.lanes()
+        if lane.target == target or lane.target.also_serves(domain, target)
+    ]
     waiting = 0
-    async for queued in _waiting(ctx):
+    async for queued in ctx.services.mail.waiting():
         waiting += sum(split_address(r.address)[1].lower() == domain for r in queued.recipients)
     states = {lane.up for lane in lanes}
     seen = max((lane.last_activity for lane in lanes), default=0.0)
@@ -161,7 +159,7 @@ async def hoststatus(ctx: Context, host: Annotated[str, Argument("A recipient do
 
 
 async def _hops(ctx: Context, domain: str) -> Table:
-    target = ctx.services.queue.target_for(domain)
+    target = _routing(ctx).target(domain)
     columns = (Column("Next hop"), Column("Port"), Column("Addresses"))
     if target.hosts:
         found = [await ctx.services.resolver.host(name, port) for name, port in target.hosts]
@@ -192,7 +190,7 @@ def _selections(where: list[str]) -> list[Selection]:
 async def _carry_out(ctx: Context, where: list[str], order: Order) -> tuple[str, int]:
     """('3 recipients', 3) after the order."""
     try:
-        count = sum([await order(ctx.services.queue, each) for each in _selections(where)])
+        count = sum([await ctx.services.mail.carry(order, each) for each in _selections(where)])
     except StorageRefused as refused:
         raise CommandFailed(f"The queue could not be changed as a whole: {refused}.") from None
     return ("1 recipient" if count == 1 else f"{count} recipients"), count
@@ -201,25 +199,70 @@ async def _carry_out(ctx: Context, where: list[str], order: Order) -> tuple[str,
 @command("delivernow", role="operator", summary="Try waiting recipients at once")
 async def delivernow(ctx: Context, where: Where) -> Result:
     """The time until the next regular attempt is cut short; limits of time and attempts stay."""
-    told, count = await _carry_out(ctx, where, deliver_now)
+    told, count = await _carry_out(ctx, where, "deliver")
     return Done(f"{told} {'is' if count == 1 else 'are'} tried now.", {"recipients": count})
 
 
 @command("deleterecipients", role="operator", summary="Take recipients off the queue, without a bounce")
 async def deleterecipients(ctx: Context, where: Where) -> Result:
     """What is being delivered at this moment is left alone. Nobody is told: the messages are gone."""
-    told, count = await _carry_out(ctx, where, delete)
+    told, count = await _carry_out(ctx, where, "delete")
     return Done(f"{told} {'was' if count == 1 else 'were'} deleted.", {"recipients": count})
 
 
+@command("settls", role="administrator", summary="Set the TLS level of one waiting message")
+async def settls(
+    ctx: Context,
+    mid: Annotated[int, Argument("The message", metavar="MID")],
+    level: Annotated[
+        str, Argument("One of the six levels, or 'default': as the rules say", complete=level_words)
+    ] = "",
+) -> Result:
+    """The level outranks TLS overrides and destination controls, for this message and all its recipients, and
+    survives a restart. It counts from the next attempt on; 'delivernow MID' makes that at once. Without a
+    level the command shows which one each recipient has, and who says so."""
+    queued = await ctx.services.mail.load(mid)
+    if queued is None:
+        raise CommandFailed(
+            f"There is no message {mid} in the queue. 'showrecipients' lists those that there are."
+        )
+    if not level:
+        return _levels(_routing(ctx), queued)
+    own = read_level(level)
+    try:
+        await ctx.services.mail.carry("level", Selection(mids=(mid,), level=own))
+    except StorageRefused as refused:
+        raise CommandFailed(f"The level could not be kept: {refused}.") from None
+    facts = {"mid": mid, "level": own, "previous": own_level(queued.envelope)}
+    if own is None:
+        return Done(f"Message {mid} is delivered as overrides and destination controls say.", facts)
+    return Done(
+        f"Message {mid} is delivered with TLS level {own} from its next attempt on: 'delivernow {mid}' makes "
+        "it now.",
+        facts,
+    )
+
+
+def _levels(routing: Routing, queued: Queued) -> Table:
+    envelope = queued.envelope
+    found = [
+        (each, routing.target_of(each.address, envelope.sender, own_level(envelope)))
+        for each in queued.recipients
+    ]
+    return Table(
+        (Column("RID"), Column("To", cut=40), Column("TLS level", "level"), Column("From", "level_from")),
+        tuple((each.rid, each.address, target.tls, target.level_from) for each, target in found),
+    )
+
+
 @command("suspenddel", role="operator", summary="Stop delivering; mail is still received")
-def suspenddel(ctx: Context) -> Result:
+async def suspenddel(ctx: Context) -> Result:
     """Messages at work are finished. A restart of the gateway resumes deliveries."""
-    ctx.services.queue.suspend()
+    await ctx.services.mail.suspend()
     return Done("Deliveries are suspended. 'resumedel' resumes them.", {"suspended": True})
 
 
 @command("resumedel", role="operator", summary="Deliver again after suspenddel")
-def resumedel(ctx: Context) -> Result:
-    ctx.services.queue.resume()
+async def resumedel(ctx: Context) -> Result:
+    await ctx.services.mail.resume()
     return Done("Mail delivery resumed.", {"suspended": False})

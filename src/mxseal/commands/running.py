@@ -14,6 +14,7 @@ import msgspec
 from mxseal.commands.context import CommandFailed, Context, allowed
 from mxseal.commands.parameters import (
     FILE_LIMIT,
+    SECRET_LIMIT,
     FileBytes,
     FileText,
     OutputFile,
@@ -227,7 +228,7 @@ class _Dialogue:
         if how == "env":
             return await self._client.environment(rest)
         path = "-" if how == "stdin" else rest
-        lines = _decoded(path, await self._client.read(path, 64 << 10)).splitlines()
+        lines = _decoded(path, await self._client.read(path, SECRET_LIMIT)).splitlines()
         return lines[0] if lines else ""
 
     async def _asked(self, entry: Parameter) -> Any:
@@ -303,15 +304,23 @@ async def _hand_over(result: Result, context: Context, deliver: Deliver) -> None
         shown: list[Result] = []
         for part in result.parts:
             if isinstance(part, File):
-                await context.client.write(part.path, part.content, part.private)
-                part = Done(part.message, {"file": part.path, "bytes": len(part.content)})
+                written = await _written(part, context)
+                if written is None:
+                    continue
+                part = written
             shown.append(part)
         await deliver(Parts(tuple(shown)))
         return
-    if isinstance(result, File):
-        await context.client.write(result.path, result.content, result.private)
-        result = Done(result.message, {"file": result.path, "bytes": len(result.content)})
-    await deliver(result)
+    told = await _written(result, context) if isinstance(result, File) else result
+    if told is not None:
+        await deliver(told)
+
+
+async def _written(file: File, context: Context) -> Done | None:
+    message = await context.client.write(file.path, file.content, file.private)
+    if message == "":
+        return None
+    return Done(message or file.message, {"file": file.path, "bytes": len(file.content)})
 
 
 def _first_message(result: Result) -> str:

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
 import msgspec
 
+from mxseal.alerts.desk import Alerts
 from mxseal.certs.keys import KeyStore
+from mxseal.certs.revocation import CrlKeeper
 from mxseal.config.history import Built, History
 from mxseal.config.model import Document
 from mxseal.logs.follow import Wait
+from mxseal.relay.orders import LaneState, Order, Selection
 from mxseal.relay.probe import Seen
-from mxseal.relay.queue import Queue
 from mxseal.relay.resolver import Resolver
-from mxseal.storage.ports import Revision, Spool
+from mxseal.storage.peers import PeersFile
+from mxseal.storage.ports import Queued, Revision, Secrets
+from mxseal.storage.users import Users
 
 
 class Figure(msgspec.Struct, frozen=True):
@@ -30,6 +34,32 @@ class Figure(msgspec.Struct, frozen=True):
     """Its name for programs; made from the label when left out."""
     detail: bool = False
     """Shown by `status detail` only."""
+
+
+class Mail(Protocol):
+    """The queue of all workers together. StorageRefused where a disk refuses."""
+
+    def waiting(self) -> AsyncIterator[Queued]:
+        """All messages by MID; mail goes on meanwhile."""
+        ...
+
+    async def load(self, mid: int) -> Queued | None:
+        """One message; None when it is not in the queue."""
+        ...
+
+    async def carry(self, order: Order, selection: Selection) -> int:
+        """Carry out an order; gives the number of recipients."""
+        ...
+
+    async def lanes(self) -> list[LaneState]:
+        """A target that several workers deliver to is there several times."""
+        ...
+
+    async def suspend(self) -> None:
+        """Begin no delivery."""
+        ...
+
+    async def resume(self) -> None: ...
 
 
 class Services(Protocol):
@@ -55,7 +85,7 @@ class Services(Protocol):
         """Seconds since the epoch, UTC."""
         ...
 
-    def build(self, document: Document) -> Built:
+    async def build(self, document: Document) -> Built:
         """Make all that `document` needs: TLS contexts, new ports, routes. Raises BuildFailed with every
         problem, having given up what it had begun. Nothing in force changes."""
         ...
@@ -71,17 +101,42 @@ class Services(Protocol):
         ...
 
     @property
-    def queue(self) -> Queue:
-        """Messages at work, and orders to them."""
+    def users(self) -> Users:
+        """Who may log in over SSH, and who did."""
         ...
 
     @property
-    def spool(self) -> Spool:
-        """All messages that wait."""
+    def secrets(self) -> Secrets:
+        """What must not be read at rest, such as the keys by which the gateway is known over SSH."""
+        ...
+
+    @property
+    def alerts(self) -> Alerts:
+        """Who is told of what goes wrong, and the last alerts."""
+        ...
+
+    @property
+    def crls(self) -> CrlKeeper:
+        """Lists of revoked certificates."""
+        ...
+
+    @property
+    def mail(self) -> Mail:
+        """The queue and the deliveries."""
+        ...
+
+    @property
+    def peers(self) -> PeersFile:
+        """The record of TLS by peer; only read here, and in a thread."""
         ...
 
     @property
     def resolver(self) -> Resolver: ...
+
+    @property
+    def restart(self) -> Callable[[], None]:
+        """Finish what is in flight, then become the program that is installed now; ports stay open."""
+        ...
 
     @property
     def logs_home(self) -> Path:
@@ -96,6 +151,6 @@ class Services(Protocol):
         """Which certificates the listeners serve, seen from outside just now."""
         ...
 
-    def figures(self) -> Sequence[Figure]:
+    async def figures(self) -> Sequence[Figure]:
         """The numbers of `status`, section by section."""
         ...

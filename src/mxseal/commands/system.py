@@ -8,7 +8,7 @@ from mxseal.commands.configuration import moment
 from mxseal.commands.context import Context
 from mxseal.commands.parameters import Argument
 from mxseal.commands.registry import command
-from mxseal.commands.results import Data, Field, Record, Result, Text
+from mxseal.commands.results import Data, Done, Field, Record, Result, Text
 
 
 def _duration(seconds: float) -> str:
@@ -33,7 +33,7 @@ def version(ctx: Context) -> Result:
 
 
 @command("status", role="read-only", summary="Show what the gateway is doing")
-def status(
+async def status(
     ctx: Context,
     detail: Annotated[Literal["detail"] | None, Argument("Also the figures that are rarely needed")] = None,
 ) -> Result:
@@ -46,7 +46,7 @@ def status(
     )
     figures = tuple(
         Field(figure.label, figure.value, figure.key, figure.section)
-        for figure in ctx.services.figures()
+        for figure in await ctx.services.figures()
         if detail or not figure.detail
     )
     return Record(head + figures)
@@ -73,6 +73,15 @@ def whoami(ctx: Context) -> Result:
         Field("Reached by", ctx.face if ctx.remote == "local" else f"{ctx.face} from {ctx.remote}", "face"),
         Field("Uncommitted changes", pending),
     ))  # fmt: skip
+
+
+@command("restart", role="administrator", summary="Start the program again, without refusing a connection")
+def restart(ctx: Context) -> Result:
+    """For an update: what is in flight is finished first, at most for half a minute. Who connects meanwhile
+    waits and is served by the new program. Listening ports, process id and queue stay.
+    """
+    ctx.services.restart()
+    return Done("The gateway starts again now.", {"restarting": True})
 
 
 @command("help", role="read-only", summary="List the commands, or show how one is used")
