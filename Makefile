@@ -6,18 +6,25 @@ READY := $(VENV)/.ready
 LOCK_TOOL := .lock-tool
 FOLDERS := src lab tests $(sort $(patsubst %/,%,$(dir $(wildcard bench/*.py demo/*.py))))
 WORKERS ?= 2
+SECONDS ?= 60
+TARGET ?= all
 KEEP ?=
+ROUNDS ?= 300
+SEED ?=
 export PYTHONPATH := .
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test check bench lock lab clean
+.PHONY: help env demo test fuzz check bench strangers crash lock lab clean
 
 help:
 	@echo 'make demo      start a gateway and a real mail server, send mail through both over TLS, show the log'
 	@echo '               (KEEP=1: stay up until Ctrl-C)'
 	@echo 'make test      all checks and all tests, with everything that they need'
+	@echo 'make fuzz      fuzz by hand: SECONDS=600 for each target, TARGET=smtp-server for one (tests/fuzz)'
 	@echo 'make check     lint, formatting, types, import contracts'
 	@echo 'make bench     the benchmarks'
+	@echo 'make strangers attacks in full size, and what is left for those who behave: ONLY=--only=silent for one'
+	@echo 'make crash     kill -9 under load, again and again: ROUNDS=300, SEED=... for the same once more'
 	@echo 'make env       the environment in .venv (the others do this by themselves)'
 	@echo 'make lab       fetch the mail and name servers that tests and demo use, without installing them'
 	@echo 'make lock      renew requirements/*.txt from pyproject.toml'
@@ -69,8 +76,18 @@ test: check lab
 	@echo 'test: pytest, $(WORKERS) processes'
 	@MXSEAL_LAB=$(if $(filter 0,$(shell id -u)),required) $(RUN) -m pytest -n $(WORKERS) --dist loadfile
 
+# What breaks is kept in tests/fuzz/corpus, and is a test from then on.
+fuzz: env
+	@$(RUN) -m tests.fuzz --target '$(TARGET)' --seconds '$(SECONDS)'
+
 bench: env
 	@$(RUN) -m bench
+
+strangers: env
+	@$(RUN) -m bench.strangers $(ONLY)
+
+crash: env
+	@ROUNDS='$(ROUNDS)' SEED='$(SEED)' $(RUN) -m lab.crash
 
 lock:
 	@echo 'lock: resolving pyproject.toml into requirements/*.txt ...'

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from bench import backlog, searching
+from bench import backlog, scanning, searching
 from bench.build import RESULTS, program
 from bench.growth import growth
 from bench.lines import CASES, idle, large, traffic
@@ -22,20 +22,23 @@ from bench.peers import Sink, say
 from bench.profile import profile
 from bench.results import Row, checks, keep, table
 from bench.session import FULL, QUICK, Session, direct
+from bench.shadow import shadow
 from lab import Trouble, Unavailable
 from lab.ca import self_signed
 
 Line = Callable[[Session], list[Row]]
 LINES: dict[str, Line] = {
     **{case.key: partial(traffic, case=case) for case in CASES},
+    "shadow": shadow,
     "large": large,
     "idle": idle,
     "queue": backlog.queue,
     "start": backlog.start,
     "grep": searching.grep,
+    "scan": scanning.scan,
 }
 GROWTH = "growth"
-_ALONE = {"idle", "start", "grep", GROWTH}
+_ALONE = {"idle", "start", "grep", "scan", GROWTH}
 """Lines in which neither generator nor next hop could be the limit."""
 _BUSY = 0.9
 _FOREIGN = 0.1

@@ -14,7 +14,9 @@ from bench.servers import Ours
 from bench.session import Session, running
 from lab.place import folder_for
 from mxseal.clock import SystemClock
+from mxseal.storage.board import Board
 from mxseal.storage.home import Home, Limits
+from mxseal.storage.numbers import Numbers
 from mxseal.storage.ports import Envelope, Recipient
 from mxseal.storage.spool import SqliteSpool
 
@@ -45,17 +47,20 @@ def filled(session: Session, home: Path, messages: int, *, due: bool) -> Filled:
 
 async def _fill(home: Home, messages: int, next_attempt: float) -> None:
     clock = SystemClock()
-    state = home.open_state()
-    spool = SqliteSpool(home.spool, clock, Limits(messages * 2, 1 << 50, 0))
+    board = Board.make(1)
+    numbers = Numbers(home.state_file, board)
+    spool = SqliteSpool(home.share(0), clock, Limits(messages * 2, 1 << 50, 0))
     try:
         for start in range(0, messages, _BATCH):
             batch = range(start, min(start + _BATCH, messages))
             await asyncio.gather(
-                *(_put(spool, state.allocate("mid"), number, clock.now(), next_attempt) for number in batch)
+                *(_put(spool, numbers.allocate("mid"), number, clock.now(), next_attempt) for number in batch)
             )
     finally:
         spool.close()
-        state.close()
+        numbers.give_back()
+        numbers.close()
+        board.close()
 
 
 async def _put(spool: SqliteSpool, mid: int, number: int, now: float, next_attempt: float) -> None:

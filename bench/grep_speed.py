@@ -16,8 +16,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from mxseal.logs import Query, grep
 from mxseal.logs.retained import file_path, logs_folder
+from mxseal.logs.search import Query, grep
 
 LINES = 1_000_000
 TURNS = 5

@@ -12,8 +12,8 @@ from bench.peers import say
 from bench.results import Reading, Row
 from bench.session import Session
 from lab.place import folder_for
-from mxseal.logs import Query
 from mxseal.logs.retained import file_path, logs_folder
+from mxseal.logs.search import Query
 
 
 def grep(session: Session) -> list[Row]:

@@ -91,7 +91,7 @@ class Dialogue:
 
     def _talk(self) -> None:
         if self._behaviour.endless_banner:
-            self._endless_banner()
+            self._endless("220")
         welcome = self._answer("CONNECT", _USUAL["CONNECT"]).startswith("2")
         while True:
             line = self._line().decode("utf-8", "surrogateescape")
@@ -144,6 +144,9 @@ class Dialogue:
         usual = _USUAL["DATA"] if self._recipients else "503 5.5.1 RCPT first"
         if not self._answer("DATA", usual).startswith("3"):
             return
+        if (how := self._looked_up(self._behaviour.drop, "CONTENT")) is not None:
+            self._more()
+            self._drop(how)
         content = self._content()
         taken = Taken(
             sender=self._sender or "",
@@ -181,6 +184,8 @@ class Dialogue:
         if drop is not None:
             self._drop(drop)
         reply = self._choose(step, usual, recipient)
+        if step == self._behaviour.endless:
+            self._endless(reply[:3])
         raw = self._looked_up(self._behaviour.raw, step, recipient)
         lines = reply.split("\n")
         text = "".join(f"{line[:3]}-{line[4:]}\r\n" for line in lines[:-1]) + f"{lines[-1]}\r\n"
@@ -199,8 +204,8 @@ class Dialogue:
                 pass
         raise Over("dropped")
 
-    def _endless_banner(self) -> NoReturn:
-        line = f"220-{self._hostname} welcomes you once more\r\n".encode() * 100
+    def _endless(self, code: str) -> NoReturn:
+        line = f"{code}-{self._hostname} welcomes you once more\r\n".encode() * 100
         for _ in range(64 * 1024 * 1024 // len(line)):
             self._connection.sendall(line)
         raise Over("dropped")

@@ -183,6 +183,8 @@ class Exim:
         (etc / "group").write_text(f"Debian-exim:x:{gid}:\nroot:x:0:\n")
         relay, name = self._relay_host()
         (etc / "hosts").write_text(f"{LOOPBACK} {self.settings.hostname}\n{relay} {name}\n")
+        for file in etc.iterdir():
+            file.chmod(0o644)  # read by the unprivileged Exim, whatever the umask here is
 
     def _relay_host(self) -> tuple[str, str]:
         names = self.settings.relay_names

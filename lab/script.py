@@ -1,7 +1,8 @@
 """What an SMTP server of our own is told to do, and what it has seen. Plain values.
 
-Keys of `replies`, `raw` and `drop` are steps: CONNECT, EHLO, HELO, STARTTLS, MAIL, RCPT, DATA, END
-(after the content), RSET, NOOP, QUIT; with "/tls" appended they hold only inside TLS and come first;
+Keys of `replies`, `raw` and `drop` are steps: CONNECT, EHLO, HELO, STARTTLS, MAIL, RCPT, DATA, CONTENT
+(within it, drop only), END (after it), RSET, NOOP, QUIT; with "/tls" appended they hold only inside TLS and
+come first;
 "RCPT:user@example.test" holds for one recipient and comes before both.
 """
 
@@ -52,6 +53,8 @@ class Behaviour:
     """Each byte of a reply in a segment of its own."""
     endless_banner: bool = False
     """A banner that never ends: 220-lines until the peer closes (at most 64 MiB)."""
+    endless: str = ""
+    """A step whose reply never ends: lines of it until the peer closes (at most 64 MiB)."""
     connections: int | None = None
     """On how many connections it behaves so; polite afterwards. None: on all."""
 

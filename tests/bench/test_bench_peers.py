@@ -107,7 +107,7 @@ def test_a_queue_that_is_written_directly_is_read_by_the_spool(certificate: Issu
         sink.place(session.widest)
         made = filled(session, tmp_path / "home", 50, due=True)
         clock = SystemClock()
-        spool = SqliteSpool(Home(made.home).spool, clock, Limits(100, 1 << 30, 0))
+        spool = SqliteSpool(Home(made.home).share(0), clock, Limits(100, 1 << 30, 0))
         try:
             assert spool.count()[0] == 50
             assert len(asyncio.run(spool.due(clock.now(), 100))) == 50

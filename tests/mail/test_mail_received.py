@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mxseal.mail.received import Received, render
+from mxseal.tls.client_identity import ClientIdentity
 from mxseal.tls.facts import TlsFacts
 
 NOW = 1_700_000_000.9
@@ -64,18 +65,42 @@ def test_the_tls_clause_has_the_registrys_names() -> None:
 @pytest.mark.parametrize(
     ("verified", "error", "words"),
     [
-        (True, None, "client certificate verified)"),
-        (False, "self-signed certificate", "client certificate not verified: self-signed certificate)"),
-        (False, None, "client certificate not verified)"),
-        (False, "x)\r\nEvil: y", "client certificate not verified: xEvil y)"),
+        (True, None, "verified OK"),
+        (False, "self-signed certificate", "not verified: self-signed certificate"),
+        (False, None, "not verified: unknown reason"),
+        (False, "x)\r\nEvil: y", "not verified: xEvil y"),
     ],
 )
-def test_a_client_certificate_is_judged(verified: bool, error: str | None, words: str) -> None:
+def test_a_client_certificate_is_told_with_its_names_and_whether_it_was_verified(
+    verified: bool, error: str | None, words: str
+) -> None:
     facts = msgspec.structs.replace(
         TLS13, peer_certificates=(b"x",), verified=verified, verify_error=error, resumed=True
     )
-    line = unfolded(render(change(tls=facts), NOW))
-    assert f"group X25519MLKEM768 resumed, {words} by" in line
+    shown = ClientIdentity(sha256="ab" * 32, common_name="relay.example.net", issuer="Lab Root")
+    line = unfolded(render(change(tls=facts, certificate=shown), NOW))
+    told = f'(Client CN "relay.example.net", Issuer "Lab Root" ({words}))'
+    assert f"group X25519MLKEM768 resumed) {told} by mx.example.com" in line
+
+
+@pytest.mark.parametrize(
+    ("name", "issuer", "told"),
+    [
+        ('a"))\r\nEvil: (b\\', "\x1b[2J", 'CN "a?????Evil: ?b?", Issuer "??2J"'),
+        ("", "", 'CN "relay.example.net", Issuer ""'),
+        ("two words", "x" * 300, f'CN "two words", Issuer "{"x" * 64}"'),
+        ("bücher\u202e", " ", 'CN "b?cher?", Issuer " "'),
+    ],
+)
+def test_a_clients_names_can_end_neither_their_quotes_nor_the_line(name: str, issuer: str, told: str) -> None:
+    shown = ClientIdentity(
+        sha256="ab" * 32, common_name=name, issuer=issuer, dns_names=("relay.example.net",)
+    )
+    facts = msgspec.structs.replace(TLS13, peer_certificates=(b"x",), verified=True)
+    raw = render(change(tls=facts, certificate=shown), NOW)
+    assert f"(Client {told} (verified OK))" in unfolded(raw)
+    assert all(line.startswith((b"Received:", b" ")) for line in raw.splitlines())
+    assert max(map(len, raw.splitlines())) < 78
 
 
 @pytest.mark.parametrize(

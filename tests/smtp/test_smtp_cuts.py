@@ -92,12 +92,22 @@ def test_garbage_never_raises_is_never_hoarded_and_is_read_the_same_in_any_piece
 
 
 def test_a_line_without_end_is_not_kept() -> None:
-    conversation = converse([b"x" * 4096] * 50)
+    conversation = converse([b"x" * 4096] * 15)
     assert conversation.server.buffered == 0
     assert conversation.requests == []
     assert (
         conversation.feed(b"\r\nHELO c\r\n") == b"500 #5.5.2 command line too long\r\n250 mx.example.com\r\n"
     )
+
+
+@pytest.mark.parametrize("end", [b"", b"\r", b"\r\nNOOP\r\n"])
+def test_behind_a_line_that_goes_on_and_on_nothing_is_heard(end: bytes) -> None:
+    farewell = b"421 #5.5.2 command line without end, closing the connection\r\n"
+    for pieces in ([b"x" * 65_537 + end], [b"x" * 4096] * 16 + [b"x" + end, b"\nNOOP\r\n"]):
+        conversation = converse(pieces)
+        assert conversation.server.closed
+        assert conversation.sent == farewell
+        assert conversation.server.buffered == 0
 
 
 @pytest.mark.parametrize(

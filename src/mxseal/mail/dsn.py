@@ -87,8 +87,9 @@ def render(report: Report, original: bytes, *, whole: bool) -> bytes:
 
 
 def _line(text: str, limit: int = _LINE) -> str:
-    """One line: what strangers wrote must not add fields."""
-    return text[:limit].translate(_CONTROLS)
+    """One line of at most `limit` octets (RFC 5322 §2.1.1): what strangers wrote must not add fields."""
+    line = text[:limit].translate(_CONTROLS)
+    return line if line.isascii() else line.encode(errors="replace")[:limit].decode(errors="ignore")
 
 
 def _explanation(report: Report) -> str:
@@ -114,7 +115,7 @@ def _reply(recipient: FailedRecipient) -> str:
     said = _line(recipient.text, _TEXT)
     if recipient.code == "000":
         return f"{recipient.status} {said}"
-    host = recipient.remote_host or "the next mail server"
+    host = _line(recipient.remote_host or "the next mail server", _TEXT)
     return f"{host} answered: {recipient.code} {said}"
 
 

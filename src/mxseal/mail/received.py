@@ -9,6 +9,7 @@ from functools import lru_cache
 
 import msgspec
 
+from mxseal.tls.client_identity import ClientIdentity
 from mxseal.tls.facts import TlsFacts
 
 _COLUMNS = 77
@@ -18,6 +19,8 @@ _WORD_LIMIT = 255
 # The HELO name and the PTR record are written by strangers: whatever could end the line, open a comment or
 # pass for another clause is replaced.
 _NOT_A_NAME = re.compile(r"[^A-Za-z0-9._:\[\]-]")
+_NOT_IN_COMMENT = re.compile(r"[^A-Za-z0-9 .,:=+@*_/'-]")
+_SHOWN_NAME = 64
 _NOT_A_PATH = re.compile(r"[\x00-\x20()<>\\,;\x7f-\xa0]")
 
 # RFC 8314 §4.3 wants the names of the IANA registries, OpenSSL has its own for TLS 1.2.
@@ -58,6 +61,8 @@ class Received(msgspec.Struct, frozen=True, kw_only=True):
     """The client said EHLO."""
     smtputf8: bool = False
     tls: TlsFacts | None = None
+    certificate: ClientIdentity | None = None
+    """The client's, verified or not: `tls` says which."""
     mid: int | None = None
     recipient: str | None = None
     """Only for a message with one: others must not be told (RFC 5321 §7.2)."""
@@ -72,6 +77,7 @@ def render(hop: Received, now: float) -> bytes:
         hostname=hop.hostname,
         server_ip=hop.server_ip,
         tls=hop.tls,
+        certificate=hop.certificate,
     )
     words = [protocol(hop)]
     if hop.mid is not None:
@@ -99,10 +105,11 @@ def _connection(
     hostname: str,
     server_ip: str | None,
     tls: TlsFacts | None,
+    certificate: ClientIdentity | None,
 ) -> tuple[str, str, tuple[str, ...]]:
     """What the messages of a connection share: folded lines, the line that is begun, the tls clause."""
     words = ["from", _name(hello), f"({_name(client_name)}", f"{_literal(client_ip)})"]
-    words += _comment(tls) if tls is not None else []
+    words += _comment(tls, certificate) if tls is not None else []
     words += ["by", _name(hostname)]
     if server_ip is not None:
         words.append(f"({_literal(server_ip)})")
@@ -121,23 +128,29 @@ def protocol(hop: Received) -> str:
     return "ESMTP" if hop.extended else "SMTP"
 
 
-def _comment(tls: TlsFacts) -> list[str]:
+def _comment(tls: TlsFacts, certificate: ClientIdentity | None) -> list[str]:
     """The details of the connection, in words that can be folded."""
     words = ["(using", tls.protocol, "with", "cipher", tls.cipher, f"({tls.bits}", "bits)"]
     if tls.group is not None:
         words += ["group", tls.group]
     if tls.resumed:
         words.append("resumed")
-    words[-1] += ","
-    words += ["client", "certificate"]
-    if not tls.peer_certificates:
-        words[-2:] = ["no", "client", "certificate"]
-    elif tls.verified:
-        words.append("verified")
-    else:
-        reason = re.sub(r"[^A-Za-z0-9 ,._-]", "", tls.verify_error or "")[:80]
-        words += ["not", "verified:" if reason else "verified", *reason.split()]
+    if certificate is None:
+        words[-1] += ","
+        return [*words, "no", "client", "certificate)"]
     words[-1] += ")"
+    return words + _client(tls, certificate)
+
+
+def _client(tls: TlsFacts, certificate: ClientIdentity) -> list[str]:
+    """(Client CN "…", Issuer "…" (verified OK)): what the certificate says, and whether to believe it."""
+    name = _quoted(certificate.common_name or next(iter(certificate.dns_names), ""))
+    words = ["(Client", "CN", *name[:-1], f"{name[-1]},", "Issuer", *_quoted(certificate.issuer)]
+    if tls.verified:
+        return [*words, "(verified", "OK))"]
+    reason = re.sub(r"[^A-Za-z0-9 ,._-]", "", tls.verify_error or "unknown reason")[:80]
+    words += ["(not", "verified:", *reason.split()]
+    words[-1] += "))"
     return words
 
 
@@ -151,6 +164,11 @@ def _clause(tls: TlsFacts) -> list[str]:
 
 def _name(text: str | None) -> str:
     return _NOT_A_NAME.sub("?", text[:_WORD_LIMIT]) if text else "unknown"
+
+
+def _quoted(text: str) -> list[str]:
+    """A stranger's words in quotation marks, within a comment: nothing in them may end either."""
+    return f'"{_NOT_IN_COMMENT.sub("?", text[:_SHOWN_NAME])}"'.split()
 
 
 def _path(text: str) -> str:

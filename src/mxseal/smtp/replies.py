@@ -44,6 +44,11 @@ def goodbye(hostname: str) -> Reply:
     return Reply(221, (hostname,))
 
 
+def client_certificate_refused(reason: str) -> Reply:
+    """`reason`: OpenSSL's words."""
+    return Reply(554, (f"#5.7.0 Client certificate not accepted: {reason}",))
+
+
 def syntax_error(what: str) -> Reply:
     return Reply(501, (f"#5.5.2 syntax error: {what}",))
 
@@ -64,6 +69,7 @@ TLS_UNAVAILABLE = _reply("454 TLS not available due to a temporary reason")
 TOO_MANY_TLS_SESSIONS = _reply("421 #4.4.5 Too many TLS sessions at this time")
 TLS_REQUIRED = _reply("530 #5.7.0 Must issue a STARTTLS command first")
 SENDER_NEEDS_TLS = _reply("530 #5.7.0 This sender must issue a STARTTLS command first")
+CLIENT_CERTIFICATE_NEEDED = _reply("554 #5.7.0 A client certificate is needed to send mail here")
 TLS_ACTIVE = _reply("503 #5.5.1 TLS is already active")
 DATA_BEHIND_STARTTLS = _reply("554 #5.5.1 data behind STARTTLS, closing the connection")
 AUTH_REQUIRED = _reply("530 Authentication required")
@@ -73,6 +79,7 @@ ENCRYPTION_REQUIRED = _reply("538 #5.7.11 Encryption required")
 NOT_RECOGNIZED = _reply("500 #5.5.1 command not recognized")
 NOT_OFFERED = _reply("502 #5.5.1 command not offered")
 LINE_TOO_LONG = _reply("500 #5.5.2 command line too long")
+ENDLESS_LINE = _reply("421 #5.5.2 command line without end, closing the connection")
 CONTROL_CHARACTERS = syntax_error("control characters, or bytes that are not UTF-8, in a command")
 EHLO_NEEDS_DOMAIN = _reply("501 #5.0.0 EHLO requires domain address")
 EHLO_FIRST = _reply("503 #5.5.1 EHLO first")
@@ -88,7 +95,9 @@ TOO_MANY_TO_HOST = _reply("421 #4.4.5 Too many connections to this host")
 TOO_MANY_TO_LISTENER = _reply("421 #4.4.5 Too many connections to this listener")
 TOO_MANY_MESSAGES = _reply("421 #4.x.2 Too many messages for this session")
 TOO_MANY_ERRORS = _reply("421 Exceeded bad SMTP command limit, disconnecting")
+TOO_MANY_REFUSED = _reply("421 #4.7.1 Too many invalid recipients")
 TOO_MANY_COMMANDS = _reply("421 #4.7.0 Too many commands for this session")
+BARREN_TLS = _reply("421 #4.7.0 TLS records without content")
 IDLE = _reply("421 #4.4.2 Idle for too long, closing the connection")
 TOO_LONG_CONNECTED = _reply("421 Exceeded allowable connection time")
 TOO_MANY_RECIPIENTS = _reply("452 #4.5.3 Too many recipients")

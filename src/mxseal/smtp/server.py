@@ -16,6 +16,7 @@ from mxseal.smtp import grammar, replies
 from mxseal.smtp.data import Newlines, Unstuffer
 from mxseal.smtp.wire import (
     COMMAND_LINE,
+    ENDLESS_LINE,
     ENVELOPE_LINE,
     ChunkDone,
     Content,
@@ -126,7 +127,8 @@ class Server:
         self.state: State = "start"
         self._buffer = b""
         self._position = 0
-        self._overlong = False
+        self._overlong = 0
+        """Octets so far of a line that is too long."""
         self._output: list[bytes] = []
         self._awaiting: tuple[State, State] | None = None
         """States after a positive and after a negative answer, while one is owed."""
@@ -243,7 +245,7 @@ class Server:
             self._drop()
 
     def _drop(self) -> None:
-        self._buffer, self._position, self._overlong = b"", 0, False
+        self._buffer, self._position, self._overlong = b"", 0, 0
         self._queued, self._chunk = None, None
 
     def _owe(self, request: Request) -> Request:
@@ -268,18 +270,20 @@ class Server:
         buffer, start = self._buffer, self._position
         end = buffer.find(b"\r\n", start)
         if end < 0:
-            if len(buffer) - start >= ENVELOPE_LINE:
-                # Its last byte may be the CR of the line's end.
-                self._overlong = True
-                self._buffer, self._position = buffer[-1:] if buffer.endswith(b"\r") else b"", 0
-            elif self._overlong:
-                self._buffer, self._position = buffer[-1:] if buffer.endswith(b"\r") else b"", 0
-            return None
+            if not self._overlong and len(buffer) - start < ENVELOPE_LINE:
+                return None
+            # Its last byte may be the CR of the line's end.
+            rest = buffer[-1:] if buffer.endswith(b"\r") else b""
+            self._overlong += len(buffer) - start - len(rest)
+            self._buffer, self._position = rest, 0
+            return _fault(replies.ENDLESS_LINE, "too-long") if self._overlong > ENDLESS_LINE else None
         self._position = end + 2
         length = end + 2 - start
         if self._overlong or length > COMMAND_LINE:
+            if self._overlong + length - 2 > ENDLESS_LINE:
+                return _fault(replies.ENDLESS_LINE, "too-long")
             long = self._overlong or length > ENVELOPE_LINE
-            self._overlong = False
+            self._overlong = 0
             if long or buffer[start : start + 4].upper() not in {b"MAIL", b"RCPT"}:
                 return _fault(replies.LINE_TOO_LONG, "too-long")
         return buffer[start:end]

@@ -14,6 +14,9 @@ COMMAND_LINE = 512
 """Octets of a command line with its CRLF (RFC 5321 §4.5.3.1.4)."""
 ENVELOPE_LINE = 2048
 """The same for MAIL and RCPT: extensions add to it (RFC 1870 §3, RFC 6531 §3.4), long senders are real."""
+ENDLESS_LINE = 64 * 1024
+"""Octets of a line behind which the client is not listened to any more: looking for an end that does not come
+is work."""
 
 _ENHANCED = re.compile(r"#?([245]\.\d{1,3}\.\d{1,3})(?: |$)")
 
@@ -129,8 +132,9 @@ FaultKind = Literal["syntax", "sequence", "unknown", "too-long", "tls-required",
 class Fault(msgspec.Struct, frozen=True):
     """A request that can't be followed, and the reply that says so.
 
-    injected: plaintext was sent behind STARTTLS, the connection has to be closed; size: the declared size is
-    over the limit, which is no mistake of the client's; unknown: not a command of this server.
+    too-long with a reply of 421: a line without end; injected: plaintext was sent behind STARTTLS. Both close
+    the connection. size: the declared size is over the limit, which is no mistake of the client's; unknown:
+    not a command of this server.
     """
 
     reply: Reply

@@ -1,0 +1,31 @@
+"""All targets by name."""
+
+from __future__ import annotations
+
+from tests.fuzz import (
+    certificates,
+    client_hello,
+    configuration,
+    dns_answers,
+    local_face,
+    mail_log,
+    message,
+    notices,
+    smtp_client,
+    smtp_server,
+)
+from tests.fuzz.target import Target
+
+_MODULES = (
+    smtp_server,
+    smtp_client,
+    message,
+    client_hello,
+    certificates,
+    configuration,
+    dns_answers,
+    local_face,
+    mail_log,
+    notices,
+)
+TARGETS: dict[str, Target] = {module.TARGET.name: module.TARGET for module in _MODULES}
