@@ -64,7 +64,7 @@ def _option_text(text: str) -> str:
 def _described(entry: Command) -> str:
     words = " ".join(entry.words)
     level = "###" if len(entry.words) > 1 else "##"
-    text = f"{entry.summary}. {' '.join((inspect.getdoc(entry.function) or '').split())}".strip()
+    text = f"{entry.summary}. {_text(entry)}".strip()
     lines = [f"{level} {words}\n", f"```text\n{usage(entry)}\n```\n", fill(text, 116), ""]
     if entry.parameters:
         lines += [f"* `{_written(each)}`: {each.marker.help}{_details(each)}" for each in entry.parameters]
@@ -72,6 +72,11 @@ def _described(entry: Command) -> str:
     if entry.roles != ("read-only",):
         lines += [f"Role: {' or '.join(entry.roles)}.", ""]
     return "\n".join(lines)
+
+
+def _text(entry: Command) -> str:
+    """Its description in one line; \\b is click's mark of lines that stay as they are."""
+    return " ".join((inspect.getdoc(entry.function) or "").replace("\b", " ").split())
 
 
 def usage(entry: Command) -> str:

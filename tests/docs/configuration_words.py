@@ -100,7 +100,7 @@ SECTIONS = (
         example='hostname = "mx.example.com"\n',
         elsewhere=(
             *("listeners", "sender_groups", "mail_flow_policies", "recipient_access", "smtp_routes"),
-            *("destinations", "delivery", "queue", "certificates", "dns", "logs"),
+            *("destinations", "delivery", "queue", "certificates", "dns", "ssh", "logs"),
             *("trust", "ssl", "tls_overrides", "alerts"),
         ),
     ),
@@ -126,7 +126,9 @@ SECTIONS = (
     Section(
         table=model.SenderGroup,
         title="`[[sender_groups]]`: who is connecting",
-        text="The first group with a member that matches decides the policy; no group: `default_policy`.\n",
+        text="The first group with a member that matches decides the policy; no group: `default_policy`. "
+        "`certificates` match after the TLS handshake, with hosts and certificates in one order: see "
+        "[TLS for incoming mail](receiving-tls.md).\n",
         example='[[sender_groups]]\nname = "PARTNERS"\nmembers = ["198.51.100.0/24", ".partner.example"]\n'
         'policy = "TLSONLY"\n',
     ),
@@ -139,7 +141,8 @@ SECTIONS = (
         "with an error; "
         "`refuse` closes the connection at once. TLS: `off` does not offer STARTTLS, `preferred` offers "
         "it, `required` "
-        "takes mail in TLS only.\n",
+        "takes mail in TLS only; the `-verify` levels also turn away clients with an invalid certificate, "
+        "and `required-verify` those without one: see [TLS for incoming mail](receiving-tls.md).\n",
         example='[[mail_flow_policies]]\nname = "TLSONLY"\naction = "accept"\ntls = "required"\n',
     ),
     Section(
@@ -162,11 +165,14 @@ SECTIONS = (
         "taken from "
         "`default`. TLS: `off` never asks for it; `preferred` uses it where the next hop offers it, and "
         "goes on in "
-        "clear where it does not; `required` delivers in TLS or not at all. None of the three checks "
-        "the next hop's "
-        "certificate; whether it would have verified is in the JSON log.\n",
+        "clear where it does not; `required` delivers in TLS or not at all; `preferred-verify` is "
+        "`preferred`, "
+        "and tells "
+        "whether the certificate is good; `required-verify` and `required-verify-hosted` deliver only to a "
+        "next hop with "
+        "a good certificate. [TLS levels for delivery](tls-levels.md) says what good means.\n",
         example='[[destinations]]\ndomain = "default"\ntls = "preferred"\n\n[[destinations]]\n'
-        'domain = ".partner.example"\ntls = "required"\nconcurrency = 5\n',
+        'domain = ".partner.example"\ntls = "required-verify-hosted"\nconcurrency = 5\n',
     ),
     Section(
         table=model.Delivery,
@@ -187,7 +193,8 @@ SECTIONS = (
     Section(
         table=model.TlsOverride,
         title="`[[tls_overrides]]`: levels by sender or recipient",
-        text="A delivery level for certain senders or recipients. It outranks the destination's; the first entry "
+        text="A delivery level for certain senders or recipients. It outranks the destination's; the first "
+        "entry "
         "that matches counts. Exactly one of `sender` and `recipient` is written.\n",
         example='[[tls_overrides]]\nsender = "board@example.com"\ntls = "required-verify"\n',
     ),
@@ -232,6 +239,13 @@ SECTIONS = (
         text="",
         example='[dns]\nservers = ["127.0.0.1:53"]\n',
     ),
+    Section(
+        table=model.Ssh,
+        title="`[ssh]`: administration over SSH",
+        text="Written by `sshconfig`; users and keys are not part of the document. See "
+        "[administration over SSH](ssh.md).\n",
+        example='[ssh]\naddress = "192.0.2.25"\n',
+    ),
     Section(table=model.Logs, title="`[logs]`", text="See [reading mail_logs](reading-mail-logs.md).\n"),
 )
 _ROUTES = (
@@ -259,6 +273,7 @@ WORDS = {
     "ListenerLimits.header_size": "Bytes of a message's header",
     "ListenerLimits.commands_per_connection": "SMTP commands on one connection",
     "ListenerLimits.errors_per_connection": "Commands answered with an error on one connection",
+    "ListenerLimits.refused_recipients": "Recipients that are refused on one connection until it ends",
     "ListenerLimits.tls_sessions": "TLS connections at the same time",
     "ListenerLimits.handshake_time": "Time for a TLS handshake",
     "ListenerLimits.idle_time": "Time without a word from the client",
@@ -291,11 +306,12 @@ WORDS = {
     "Delivery.connect_time": "Time for a TCP connection",
     "Delivery.command_time": "Time for the answer to a command",
     "Delivery.data_time": "Time for the answer to the end of a message",
+    "Delivery.slowest_rate": "Bytes per second of a message that a next hop takes at least: the content has "
+    "`data_time`, and a second for each so many bytes",
     "Delivery.idle_time": "Time for which a connection is kept for a further message",
     "Delivery.handshake_time": "Time for a TLS handshake",
-    "Delivery.ca_file": "PEM file of trusted authorities; left out: the system's list. Used to tell "
-    "whether a next "
-    "hop's certificate verifies, and by `certconfig check`",
+    "Delivery.ca_file": "PEM file of trusted authorities in the place of the system's list; left out: the "
+    "system's",
     "Delivery.post_quantum": "Whether X25519MLKEM768 is offered to next hops. One that chokes on it is "
     "tried again "
     "without",
@@ -314,9 +330,12 @@ WORDS = {
     "Ssl.inbound": "Listeners",
     "Ssl.outbound": "Delivery",
     "Ssl.gui": "The web interface",
-    "TlsSettings.profile": "`modern`: TLS 1.3 alone; `intermediate`: TLS 1.2 with forward secrecy, and 1.3; `old`: "
+    "TlsSettings.profile": "`modern`: TLS 1.3 alone; `intermediate`: TLS 1.2 with forward secrecy, and 1.3; "
+    "`old`: "
     "also what is obsolete",
-    "TlsSettings.protocols": "Versions that are spoken",
+    "TlsSettings.protocols": "Versions that are spoken, one range; left out: the profile's",
+    "TlsSettings.ciphers": "OpenSSL cipher string for TLS 1.2 and older; left out: the profile's. `sslconfig "
+    "verify` shows what it selects",
     "TlsOverride.sender": "Envelope sender that it concerns",
     "TlsOverride.recipient": "Envelope recipient that it concerns",
     "TlsOverride.tls": "Delivery level",

@@ -168,6 +168,7 @@ def test_the_default_limits_of_the_security_page_are_those_of_the_model() -> Non
         f"| {limits.message_size >> 20} MiB, {limits.header_size >> 10} KiB |",
         f"| {limits.recipients_per_message}, {limits.messages_per_connection} |",
         f"| {limits.commands_per_connection:,}, {limits.errors_per_connection} |",
+        f"| {limits.refused_recipients} |",
         f"| {limits.hops} |",
     ):
         assert row in text, row
