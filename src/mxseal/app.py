@@ -157,19 +157,20 @@ async def _run(home: Home, clock: Clock, nursery: Nursery) -> int:
     notify("READY=1")
     print(f"MXSeal {gateway.version} is running, home {home.root}", file=sys.stderr)
     await stopping.wait()
-    await _end(gateway, (ssh, face), restarting=restarting)
+    await _end(gateway, (ssh, face), nursery if restarting else None)
     return 0
 
 
-async def _end(gateway: Gateway, faces: tuple[SshFace | LocalFace, ...], *, restarting: bool) -> None:
+async def _end(gateway: Gateway, faces: tuple[SshFace | LocalFace, ...], restarting: Nursery | None) -> None:
     """Stop; or finish what is in flight and give way to the program that is installed now."""
     notify("RELOADING=1" if restarting else "STOPPING=1")
     for face in faces:
         await face.stop()
-    if not restarting:
+    if restarting is None:
         await gateway.stop()
         return
     await gateway.give_way()
+    restarting.close()
     try:
         succeed(gateway.ports.sockets.values())
     except OSError as error:

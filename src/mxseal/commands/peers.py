@@ -180,8 +180,8 @@ def _details(found: Sequence[Peer], domain: str) -> Result:
     if not found:
         raise CommandFailed(
             f"Nothing is recorded about {one_line(domain)}: no mail went there or came from there within a "
-            "year, or the record was full. Senders are listed by the domain of their host, or by its address: see "
-            "tlspeers --direction in"
+            "year, or the record was full. Senders are listed by the domain of their host, or by its "
+            "address: see tlspeers --direction in"
         )
     fields = [field for peer in found for field in _fields(peer)]
     return _Details(tuple(fields), f"TLS with {one_line(domain)}", _plain(found))

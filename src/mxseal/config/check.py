@@ -344,7 +344,8 @@ def _alerts_for_nobody(document: Document) -> Iterator[Problem]:
 
 _RULES: tuple[Rule, ...] = (
     _duplicates, _certificate_names, _policy_names, _listener_names, _ports, _ssh_port,
-    _listener_certificates, _listener_limits, _policy_limits, _open_relay_groups, _open_relay_default, _retries, _routes,
+    _listener_certificates, _listener_limits, _policy_limits, _open_relay_groups, _open_relay_default,
+    _retries, _routes,
     *check_levels.RULES,
     *check_tls.RULES,
     *check_trust.RULES,
