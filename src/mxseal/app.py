@@ -10,11 +10,13 @@ import secrets
 import signal
 import socket
 import sys
+import warnings
 from pathlib import Path
 
 import msgspec
 import uvloop
 from argon2 import PasswordHasher
+from cryptography.utils import CryptographyDeprecationWarning
 
 from mxseal.certs.keys import KeyStore
 from mxseal.certs.make import demo_certificate
@@ -97,6 +99,8 @@ def serve(root: Path) -> int:
     """Run the gateway of a home in the foreground. Gives the exit status; AppFault when it can't begin."""
     os.umask(0o077)
     raise_limit()
+    # A peer's odd certificate is told in the log, where it belongs, not on standard error.
+    warnings.simplefilter("ignore", CryptographyDeprecationWarning)
     home = Home(root)
     if not home.exists:
         raise AppFault(f"There is no home in {root}: make one with 'mxseal init --home {root}'.", EX_CONFIG)

@@ -241,11 +241,11 @@ TABLE: dict[str, Callable[[], Diagnosis]] = {
     "wrong-usage": lambda: _cert("unsuitable certificate purpose", _with("wrong-usage", 0, "code signing")),
     "authority-not-allowed": lambda: _cert("path length constraint exceeded"),
     "certificate-signature-wrong": lambda: _cert("certificate signature failure"),
-    "certificate-revoked": lambda: _cert(None, revoked=True),
+    "certificate-revoked": lambda: _cert(None, besides="revoked"),
     "revocation-unknown": lambda: _cert("unable to get certificate CRL"),
     "certificate-missing": lambda: _cert("", ChainFinding()),
     "certificate-unreadable": lambda: _cert("unspecified error", _with("unreadable")),
-    "certificate-not-pinned": lambda: _cert(None, pin_missing=True),
+    "certificate-not-pinned": lambda: _cert(None, besides="not-pinned"),
     "certificate-unverified": lambda: _cert("something nobody has seen"),
 }  # fmt: skip
 
@@ -384,7 +384,7 @@ def test_the_worst_finding_decides() -> None:
     mismatch = IdentityFinding(wanted=(HOST,), names=("a.test",), nearest="a.test")
     expired = _with("expired")
     assert (
-        _cert("certificate has expired", expired, identity=mismatch, revoked=True).cause
+        _cert("certificate has expired", expired, identity=mismatch, besides="revoked").cause
         == "certificate-revoked"
     )
     assert _cert("certificate has expired", expired, identity=mismatch).cause == "certificate-expired"
@@ -522,12 +522,18 @@ def test_whatever_happens_before_a_handshake_gives_a_diagnosis(
     _is_told(diagnose_unavailable(condition, reason, reply=reply, offered=(reason,)))
 
 
-@given(st.none() | _TEXT, st.none() | _CHAINS, st.none() | _IDENTITIES, st.booleans(), _TEXT)
+@given(
+    st.none() | _TEXT,
+    st.none() | _CHAINS,
+    st.none() | _IDENTITIES,
+    st.sampled_from([None, "revoked", "not-pinned"]),
+    _TEXT,
+)
 def test_whatever_certificate_is_shown_gives_a_diagnosis_or_none(
-    error: str | None, chain: ChainFinding | None, identity: IdentityFinding | None, revoked: bool, trust: str
+    error: str | None, chain: ChainFinding | None, identity: IdentityFinding | None, besides: Any, trust: str
 ) -> None:
     found = diagnose_certificate(
-        "client", "", verify_error=error, chain=chain, identity=identity, revoked=revoked, trust=trust
+        "client", "", verify_error=error, chain=chain, identity=identity, besides=besides, trust=trust
     )
     for diagnosis in (found, remark_chain("server", trust, chain)):
         if diagnosis is not None:

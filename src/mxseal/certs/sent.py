@@ -112,10 +112,35 @@ def _path(parsed: Sequence[x509.Certificate | None]) -> tuple[int, ...]:
 def _issuer_of(parsed: Sequence[x509.Certificate | None], path: Sequence[int]) -> int | None:
     below = parsed[path[-1]]
     assert below is not None
+    if self_signed(below):
+        return None  # a cross-signed twin with the same key would have issued it too
     for at, candidate in enumerate(parsed):
-        if candidate is not None and at not in path and issued(candidate, below):
+        if candidate is None or at in path or not issued(candidate, below):
+            continue
+        if _identified(candidate, below):
             return at
     return None
+
+
+def _identified(issuer: x509.Certificate, subject: x509.Certificate) -> bool:
+    """Whether the authority key identifier is the issuer's (RFC 5280 §4.2.1.1): OpenSSL follows no other,
+    whatever the signature says."""
+    try:
+        wanted = subject.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
+    except x509.ExtensionNotFound:
+        return True
+    try:
+        own = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
+    except x509.ExtensionNotFound:
+        own = None
+    if own is not None and wanted.key_identifier not in (None, own):
+        return False
+    if wanted.authority_cert_serial_number not in (None, issuer.serial_number):
+        return False
+    names = [
+        each.value for each in wanted.authority_cert_issuer or () if isinstance(each, x509.DirectoryName)
+    ]
+    return not names or names[0] == issuer.issuer
 
 
 def _leaf_faults(leaf: x509.Certificate, use: Use) -> Iterator[ChainFault]:

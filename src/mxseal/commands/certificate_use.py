@@ -127,6 +127,17 @@ def certconfig_assign(
     return changed(ctx, document, message, facts, warnings)
 
 
+def judged_for(
+    ctx: Context, document: Document, listener: Listener, name: str
+) -> tuple[Listener, list[Problem]]:
+    """A listener of `document` with its first certificate, and what its clients will not like. Raises
+    CommandFailed."""
+    profile = find(document, name)
+    key_of(ctx, profile)
+    fresh = _put_on(document, listener, profile, (False, False))
+    return fresh, _warnings(ctx, document, fresh, profile, remove=False, sni=False)
+
+
 def _listener(document: Document, service: str) -> Listener:
     wanted = service[len(_LISTENER) :] if service.lower().startswith(_LISTENER) else service
     for listener in document.listeners:

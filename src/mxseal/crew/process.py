@@ -8,10 +8,12 @@ import os
 import signal
 import socket
 import sys
+import warnings
 from pathlib import Path
 
 import msgspec
 import uvloop
+from cryptography.utils import CryptographyDeprecationWarning
 
 from mxseal.clock import SystemClock
 from mxseal.config.history import History
@@ -48,6 +50,8 @@ def main(orders: Orders) -> int:
     """Serve until told to stop."""
     os.umask(0o077)
     raise_limit()
+    # A peer's odd certificate is told in the log, where it belongs, not on standard error.
+    warnings.simplefilter("ignore", CryptographyDeprecationWarning)
     die_with(orders.leader)
     call_process(f"mxseal-worker-{orders.number}")
     return uvloop.run(_serve(orders))

@@ -87,9 +87,11 @@ def _verified(
     judged = Judged(found.would_deliver, found.undecided)
     leaf = found.chain[0] if found.chain else None
     told = found.verify if found.verify.matched or not found.hosted.matched else found.hosted
-    known = _connection(facts, judged, level, diagnosis)
-    return judged, msgspec.structs.replace(
-        known,
+    return judged, _connection(
+        facts,
+        judged,
+        level,
+        diagnosis,
         trusted=found.trusted if leaf is not None else None,
         chain_error=plain(found.chain_error or ""),
         names=_names(found.verify, leaf),
@@ -116,13 +118,12 @@ def from_client(event: types.InboundTlsSucceeded, level: str) -> tuple[Judged, F
     facts = event.facts
     shown = bool(facts.peer_certificates or facts.peer_sha256 or facts.peer_subject)
     judged = _CAME[shown or level in receiving.VERIFYING, shown, facts.verified]
-    known = _connection(facts, judged, level, None)
     if not shown:
-        return judged, known
+        return judged, _connection(facts, judged, level, None)
     leaf = link_of(facts.peer_certificates[0]) if facts.peer_certificates else None
     told = {"subject": plain(facts.peer_subject or ""), "sha256": facts.peer_sha256 or ""} | _leaf(leaf)
     error = plain(facts.verify_error or "")
-    return judged, msgspec.structs.replace(known, trusted=facts.verified, chain_error=error, **told)
+    return judged, _connection(facts, judged, level, None, trusted=facts.verified, chain_error=error, **told)
 
 
 def from_client_failure(event: types.InboundTlsFailed, level: str) -> tuple[Judged, Facts]:
@@ -161,7 +162,9 @@ _CAME_CLEAR = Judged(
 # --- both -------------------------------------------------------------------------------------------------
 
 
-def _connection(facts: TlsFacts, judged: Judged, level: str, diagnosis: Diagnosis | None) -> Facts:
+def _connection(
+    facts: TlsFacts, judged: Judged, level: str, diagnosis: Diagnosis | None, **more: Any
+) -> Facts:
     return Facts(
         outcome="tls",
         level=level,
@@ -172,6 +175,7 @@ def _connection(facts: TlsFacts, judged: Judged, level: str, diagnosis: Diagnosi
         undecided=judged.undecided,
         cause=diagnosis.cause if diagnosis is not None else "",
         reason=plain(diagnosis.summary) if diagnosis is not None else "",
+        **more,
     )
 
 

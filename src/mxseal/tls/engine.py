@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from functools import lru_cache
 from typing import Any, Literal
 
 from cryptography import x509
@@ -17,6 +18,7 @@ from OpenSSL._util import ffi, lib
 
 from mxseal.tls import clienthello
 from mxseal.tls.facts import FaultKind, TlsFacts, TlsFault
+from mxseal.tls.identity import DER_KEPT
 from mxseal.tls.serverhello import ALERTS
 
 _RECORD = 16_384
@@ -359,7 +361,14 @@ def _first_error(error: SSL.Error) -> tuple[str, str]:
 
 
 def _subject(der: bytes) -> str | None:
+    return (_read_subject if len(der) > DER_KEPT else _kept_subject)(der)
+
+
+def _read_subject(der: bytes) -> str | None:
     try:
         return x509.load_der_x509_certificate(der).subject.rfc4514_string()[:_LONGEST_SUBJECT]
     except ValueError:
         return None
+
+
+_kept_subject = lru_cache(maxsize=1024)(_read_subject)

@@ -94,6 +94,9 @@ _REMARKS: dict[ChainFaultKind, str] = {
 }
 
 
+Besides = Literal["revoked", "not-pinned"]
+
+
 def diagnose_certificate(
     who: Who,
     host: str,
@@ -101,18 +104,17 @@ def diagnose_certificate(
     verify_error: str | None,
     chain: ChainFinding | None = None,
     identity: IdentityFinding | None = None,
-    revoked: bool = False,
-    pin_missing: bool = False,
+    besides: Besides | None = None,
     trust: str = "",
 ) -> Diagnosis | None:
     """What keeps a peer's certificate from being verified; None when nothing does.
 
     `verify_error`: OpenSSL's first reason; "" with an empty chain: no certificate was shown. `identity` None:
-    names were not compared. `revoked`, `pin_missing`: found by other ways than OpenSSL. `trust`: names of the
+    names were not compared. `besides`: found by other ways than OpenSSL. `trust`: names of the
     lists of authorities that are trusted here.
     """
     sent = chain or ChainFinding()
-    cause = _cause(verify_error, sent, identity, revoked=revoked, pin_missing=pin_missing)
+    cause = _cause(verify_error, sent, identity, besides)
     if cause is None:
         return None
     error = verify_error or ""
@@ -152,10 +154,15 @@ def diagnose_verification(
         verify_error=None if found.trusted else found.chain_error or "",
         chain=close,
         identity=identity,
-        revoked=found.revocation == "revoked",
-        pin_missing=found.pinned is False,
+        besides=_besides(found),
         trust=", ".join(found.trust),
     )
+
+
+def _besides(found: Verification) -> Besides | None:
+    if found.revocation == "revoked":
+        return "revoked"
+    return "not-pinned" if found.pinned is False else None
 
 
 def remark_chain(who: Who, host: str, chain: ChainFinding | None) -> Diagnosis | None:
@@ -176,14 +183,12 @@ def _cause(
     error: str | None,
     chain: ChainFinding,
     identity: IdentityFinding | None,
-    *,
-    revoked: bool,
-    pin_missing: bool,
+    besides: Besides | None,
 ) -> str | None:
     """The worst finding decides, in the order of `policy.judge`."""
-    if revoked:
+    if besides == "revoked":
         return "certificate-revoked"
-    if pin_missing:
+    if besides == "not-pinned":
         return "certificate-not-pinned"
     if error is not None and not error and not chain.certificates:
         return "certificate-missing"
