@@ -107,17 +107,15 @@ def serve(root: Path) -> int:
     nursery = Nursery()  # before anything is open
     try:
         home.lock()
-    except HomeInUse as held:
-        raise AppFault(str(held), EX_TEMPFAIL) from None
-    except HomeRefused as refused:
-        raise AppFault(str(refused), EX_CONFIG) from None
-    try:
         for sentence in home.upgrade():
             print(sentence, file=sys.stderr)
         return uvloop.run(_run(home, SystemClock(), nursery))
+    except HomeInUse as held:
+        raise AppFault(str(held), EX_TEMPFAIL) from None
     except (HomeRefused, SealBroken, PermissionError) as error:
         raise AppFault(str(error), EX_CONFIG) from None
     finally:
+        nursery.close()
         home.unlock()
 
 

@@ -258,6 +258,7 @@ class Polite(Client):
     def getreply(self) -> tuple[int, bytes]:
         code, text = super().getreply()
         if code == 421:
+            self.close()
             raise smtplib.SMTPResponseException(code, text)
         return code, text
 

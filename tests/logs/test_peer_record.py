@@ -152,6 +152,8 @@ def test_what_goes_wrong_is_counted_with_the_levels_that_would_let_it_pass(name:
     event, counted, passing, undecided = CASES[name]
     peer = noted(event)
     assert getattr(peer, counted) == 1
+    assert peer.facts is not None
+    assert peer.facts.outcome == counted
     assert peer.connections == 1
     assert levels(peer) == (passing, undecided)
     assert {level for level, count in peer.refused.items() if count} == set(peer.passed) - set(passing)
@@ -226,6 +228,12 @@ def test_who_begins_no_mail_is_not_recorded(said: list[Event]) -> None:
     for event in (came(), *said, LEFT):
         notes.note(event)
     assert notes.take() == []
+
+
+def test_who_is_asked_for_tls_and_then_begins_it_is_counted_over_tls() -> None:
+    success = facts.InboundTlsSucceeded(at=AT, icid=1, facts=TLS13)
+    peer = noted(came(), facts.InboundTlsMissing(at=AT, icid=1), success, STARTED, QUEUED, LEFT)
+    assert (peer.tls, peer.clear, peer.messages_tls) == (1, 0, 1)
 
 
 def test_a_second_message_on_a_connection_does_not_make_it_two() -> None:

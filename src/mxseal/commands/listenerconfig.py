@@ -10,7 +10,7 @@ import msgspec
 from mxseal.certs.make import DEMO
 from mxseal.commands.certificate_use import certconfig_assign, judged_for
 from mxseal.commands.certificates import Listing, Sheet, candidate, certificate_names
-from mxseal.commands.context import CommandFailed, Context, allowed
+from mxseal.commands.context import CommandFailed, Context, Role, allowed
 from mxseal.commands.hostaccess import listener_names
 from mxseal.commands.parameters import Argument, Option
 from mxseal.commands.registry import command
@@ -23,9 +23,10 @@ from mxseal.config.model import Document, Listener, ListenerLimits
 from mxseal.config.toml import from_plain
 
 GROUPS = {"listenerconfig": "The ports on which mail is received, their certificates and limits"}
-_OFFICER = "certificate-officer"
+_OFFICER: Role = "certificate-officer"
 _DEFAULT = "default"
 _UNITS = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+_DIGITS = 15
 _SWITCH = {"on": True, "off": False}
 
 Name = Annotated[str, Argument("Name of the listener", complete=listener_names, ask="Which listener:")]
@@ -244,7 +245,7 @@ def listenerconfig_new(
 def _with_certificate(
     ctx: Context, document: Document, listener: Listener, certificate: str
 ) -> tuple[Document, Listener, list[str]]:
-    """The document with the listener's first certificate, as 'certconfig assign' does it, and its warnings."""
+    """The document with the listener's first certificate, and what 'certconfig assign' would warn of."""
     _officer(ctx)
     fresh, warnings = judged_for(ctx, document, listener, certificate)
     notes = [f"Warning: {warning.text} {warning.remedy}" for warning in warnings]
@@ -276,6 +277,7 @@ async def listenerconfig_edit(
             raise CommandFailed("Say what changes; 'help listenerconfig edit' shows the options", 2)
         plain = await _asked(ctx, entry)
         document = candidate(ctx)
+        entry = _known(document, name)
     if rename is not None:
         plain["name"] = rename.strip()
         if rename.strip().lower() != entry.name.lower():
@@ -364,8 +366,8 @@ def amount(text: str) -> int | float | str:
     """The number of '20', '0.5', '50M'; what is none stays as it is, for the document's check to tell."""
     word = text.strip().lower()
     number, unit = (word[:-1], _UNITS[word[-1]]) if word[-1:] in _UNITS else (word, 1)
-    if number.isascii() and number.isdecimal():
-        return int(number[:18]) * unit
+    if number.isascii() and number.isdecimal() and len(number) <= _DIGITS:
+        return int(number) * unit
     try:
         return float(number) if unit == 1 else text
     except ValueError:

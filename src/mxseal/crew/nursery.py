@@ -80,9 +80,10 @@ class Nursery:
         return number
 
     def close(self) -> None:
-        """Let it end; its workers have ended."""
+        """Let it end, and wait for that; its workers have ended."""
         self._line.close()
-        os.waitpid(self.pid, 0)
+        with contextlib.suppress(ChildProcessError):  # closed before
+            os.waitpid(self.pid, 0)
 
 
 def _tend(line: socket.socket, leader: int) -> Never:

@@ -31,6 +31,7 @@ _NAME_AT: dict[int, int] = {
     dns.rdatatype.A: -1,
     dns.rdatatype.AAAA: -1,
     dns.rdatatype.TXT: -1,
+    dns.rdatatype.TLSA: -1,
     dns.rdatatype.OPT: -1,
     dns.rdatatype.DS: -1,
     dns.rdatatype.DNSKEY: -1,

@@ -103,7 +103,7 @@ class DnsResolver:
 
     def __init__(self, settings: Dns, clock: Clock) -> None:
         self._clock = clock
-        self._resolver = _resolver(settings)
+        self._resolver = resolver_for(settings)
         self._backend = cast("Any", Bounded())
         self._allow_local = settings.allow_local
         self._cache, self._names = _Cache(_CACHE_ENTRIES), _Cache(_NAME_ENTRIES)
@@ -224,7 +224,8 @@ class DnsResolver:
         return result
 
 
-def _resolver(settings: Dns) -> dns.asyncresolver.Resolver:
+def resolver_for(settings: Dns) -> dns.asyncresolver.Resolver:
+    """dnspython's, with these name servers, else those of /etc/resolv.conf."""
     if settings.servers:
         resolver = dns.asyncresolver.Resolver(configure=False)
         servers = [split_host_port(server, 53) for server in settings.servers]

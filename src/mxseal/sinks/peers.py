@@ -201,13 +201,13 @@ class PeerNotes:
 
     def _came_insecure(self, event: types.InboundTlsFailed) -> None:
         coming = self._coming.get(event.icid)
-        if coming is not None and event.fault.during == "handshake" and not coming.state:
+        if coming is not None and not coming.state:
             coming.state = "failed"
             self._tell(coming.key, event.at, "failed", from_client_failure(event, coming.level))
 
     def _asks(self, event: types.MessageStarted | types.InboundTlsMissing) -> None:
         coming = self._coming.get(event.icid)
-        if coming is None or coming.asked:
+        if coming is None:
             return
         coming.asked = True
         if coming.secure is not None:
