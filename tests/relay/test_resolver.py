@@ -138,6 +138,11 @@ async def test_an_address_that_dns_does_not_know_has_no_name(address: str) -> No
         assert await resolver.client_name(address) == ClientName(None, verified=False)
 
 
+async def test_the_root_is_no_name_of_a_client() -> None:
+    async with resolving({("7.2.0.192.in-addr.arpa", "PTR"): ["."]}) as (resolver, _):
+        assert await resolver.client_name("192.0.2.7") == ClientName(None, verified=False)
+
+
 async def test_a_scope_does_not_hide_a_name() -> None:
     pointer = "1." + "0." * 27 + "0.8.e.f.ip6.arpa"
     records = {(pointer, "PTR"): ["mx.lab.test."], ("mx.lab.test", "AAAA"): ["fe80::1"]}

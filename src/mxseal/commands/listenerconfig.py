@@ -202,11 +202,15 @@ def listenerconfig_detail(ctx: Context, name: Name) -> Result:
         Field("Reverse DNS", "on" if entry.reverse_dns else "off"),
         Field("Sender groups of its own", tuple(groups) or "none"),
         *(
-            Field(key.replace("_", " ").capitalize(), _shown(value), key, section="Limits")
+            Field(_label(key), _shown(value), key, section="Limits")
             for key, value in entry.limits.model_dump().items()
         ),
     ]
     return Sheet(tuple(fields), facts={**facts_of(entry), "sender_groups": groups})
+
+
+def _label(key: str) -> str:
+    return key.replace("_", " ").capitalize().replace("Tls", "TLS")
 
 
 def _shown(value: float) -> float | int:

@@ -25,7 +25,9 @@ _BECAUSE = {
 Name = Annotated[
     str, Argument("A name, or an address", ask="Please enter the host or IP address to resolve:")
 ]
-Type = Annotated[Kind | None, Argument("Type of the records; left out: A, or PTR for an address")]
+Type = Annotated[
+    Kind | None, Argument("Type of the records; left out: A, or PTR for an address", metavar="TYPE")
+]
 
 
 @command("nslookup", role=_TESTERS, summary="Ask the name servers of this gateway about a name")
@@ -37,11 +39,8 @@ async def nslookup(ctx: Context, name: Name, type_: Type = None) -> Result:
     if found.status != "NOERROR":
         text = _BECAUSE.get(found.status, "{server} answered {status} for {name}")
         server = found.server or "the name server"
-        raise CommandFailed(
-            text.format(name=found.name, server=server[0].upper() + server[1:], status=found.status)
-            if text.startswith("{server}")
-            else text.format(name=found.name, server=server)
-        )
+        told = text.format(name=found.name, server=server, status=found.status)
+        raise CommandFailed(told[0].upper() + told[1:])
     lines = [f"{record.kind}={record.data} TTL={lifetime(record.ttl)}" for record in found.records]
     if not found.own:
         lines.append(f"{found.name} has no {found.kind} record.")

@@ -88,13 +88,14 @@ async def look(settings: Dns, clock: Clock, name: str, kind: Kind) -> Found:
     # Without this bit a server need not tell whether it verified (RFC 6840 §5.7).
     resolver.set_flags(dns.flags.RD | dns.flags.AD)
     began = clock.monotonic()
+    response: dns.message.Message
     try:
         answer = await resolver.resolve(
             name, kind, raise_on_no_answer=False, search=False, backend=cast("Any", Bounded())
         )
         response, server = answer.response, f"{answer.nameserver}#{answer.port}"
     except dns.resolver.NXDOMAIN as error:
-        response, server = error.response(dns.name.from_text(name)), ""
+        response, server = error.response(dns.name.from_text(name)), ""  # type: ignore[no-untyped-call]
     except (dns.resolver.NoNameservers, dns.resolver.LifetimeTimeout) as error:
         response, server = _refused(error, settings)
     except (dns.exception.DNSException, OSError, ValueError) as error:

@@ -192,7 +192,7 @@ class DnsResolver:
 
     async def _name(self, pointer: str, address: str) -> ClientName:
         names = await self._ask(pointer, "PTR", self._names)
-        if isinstance(names, DnsFault) or not names:
+        if isinstance(names, DnsFault) or not names or names[0] == ".":
             return ClientName(None, verified=False)
         name = names[0].rstrip(".").lower()
         addresses = await self._addresses(name, self._names)
