@@ -84,6 +84,7 @@ class Exim:
         """Make the folders, start the daemon, return when it answers. Raises Trouble with the log's end."""
         self._lay_folders()
         self._config.write_text(self._configuration())
+        self._config.chmod(0o644)
         program = Program(
             name="Exim",
             words=[self._program, "-C", str(self._config), "-bdf", "-q5s"],
@@ -174,6 +175,7 @@ class Exim:
         for name in ("etc", "spool", "log", "mail"):
             path = self.folder / name
             path.mkdir(parents=True, exist_ok=True)
+            path.chmod(0o755)  # whatever the umask here is
             if os.getuid() == 0:
                 os.chown(path, uid, gid)
         etc = self._config.parent

@@ -19,7 +19,7 @@ import tomli_w
 from lab import Trouble
 from lab.mailbox import wait_for_log
 from lab.place import free_port, new_folder
-from lab.process import PATIENCE, Child, Program, looks
+from lab.process import PATIENCE, Child, Program, looks, until
 
 STARTING = 60.0
 """Seconds that a gateway may take until it is ready."""
@@ -84,8 +84,13 @@ class Gateway:
         return status
 
     def kill9(self) -> None:
-        """SIGKILL, as the power cut that a crash test needs; `start` serves the same home again."""
+        """SIGKILL, as the power cut that a crash test needs; `start` serves the same home again.
+
+        The kernel ends its workers with it, a moment later: returns when they are gone.
+        """
+        family = _below(self.pid)
         self._running().kill()
+        until(lambda: not any(map(_runs, family)), self.output)
         self._child = None
         self._stop_listening()
 
@@ -210,3 +215,20 @@ class Gateway:
             if not child.running:
                 raise Trouble(f"mxseal serve ended with status {child.status}. {child.tail(40)}")
         raise Trouble(f"mxseal serve is not ready after {STARTING:g} s. {child.tail(40)}")
+
+
+def _below(pid: int) -> list[int]:
+    """The processes that a process has started, and those that they have."""
+    try:
+        children = [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+    return [*children, *(deeper for child in children for deeper in _below(child))]
+
+
+def _runs(pid: int) -> bool:
+    """Whether a process still has its files open; a zombie has none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in {"Z", "X"}
+    except OSError:
+        return False

@@ -120,3 +120,12 @@ def hostile(running: Starter) -> Callable[..., Hostile]:
 def gateway(running: Starter) -> Callable[..., Gateway]:
     """Starts a gateway with a TOML document: gateway(document, prepare=[...])."""
     return lambda document=None, **options: running(lambda: Gateway(document, **options))
+
+
+@pytest.fixture(autouse=True)
+def _umask() -> Iterator[None]:
+    """The gateway sets its own; servers of the laboratory that follow need files that others can read."""
+    before = os.umask(0o022)
+    os.umask(before)
+    yield
+    os.umask(before)

@@ -63,7 +63,7 @@ PROFILES: dict[str, Profile] = {
         refuses="Peers that know nothing newer than SSL 3.0, and those that offer only RC4, DES, 3DES or "
         "export ciphers (Windows Server 2003): the TLS library has none of these any more. The price: "
         "OpenSSL's security level becomes 0, without which TLS 1.0 and 1.1 can't sign, and certificates of "
-        "peers with short keys or SHA-1 signatures are then taken too, whatever the version.",
+        "peers with short keys or SHA-1 signatures then end no handshake; none ever counts as verified.",
     ),
 }
 
