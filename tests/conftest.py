@@ -30,8 +30,8 @@ from lab.sink import Sink
 
 Server = TypeVar("Server")
 
-# A busy machine is slow, not wrong. The same inputs each time, so that a run can be repeated: `make fuzz` looks
-# further.
+# A busy machine is slow, not wrong. The same inputs each time, so that a run can be repeated; `make fuzz`
+# looks further.
 settings.register_profile("quiet", deadline=None, derandomize=True)
 settings.load_profile("quiet")
 
