@@ -50,6 +50,7 @@ def test_a_client_of_openssl_that_failed_is_explained_in_both_languages(site: Si
     assert "The client offers only cipher suites without forward secrecy" in english
     assert "TLS_RSA_WITH_AES_256_CBC_SHA" in english
     assert "only-rsa-key-exchange" in english
+    assert re.search(r"Seconds: +handshake 0", english)
     dutch = site.explained("icid", found[1], "--lang", "nl")
     assert "De client biedt alleen cipher suites zonder forward secrecy aan" in dutch
     assert f"ICID {found[1]} close" in dutch

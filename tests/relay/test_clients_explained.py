@@ -9,7 +9,7 @@ from lab.ca import Authority, Issued
 from mxseal.clock import SystemClock
 from mxseal.relay.clients import NO_CERTIFICATE, explain
 from mxseal.tls.diagnosis import OurSettings
-from mxseal.tls.facts import TlsFault
+from mxseal.tls.facts import StageTimes, TlsFault
 
 
 @pytest.fixture(scope="module")
@@ -48,3 +48,11 @@ def test_a_client_without_a_certificate_is_told_to_need_one() -> None:
         kind="local-error", reason="peer did not return a certificate", verify_error=NO_CERTIFICATE
     )
     assert explain(fault, OurSettings(), SystemClock().now()).cause == "no-client-certificate"
+
+
+def test_how_long_the_handshake_took_is_told_with_or_without_a_certificate(authority: Authority) -> None:
+    refused = _refused(authority.issue("out.partner.test"), "certificate has expired")
+    for fault in (refused, TlsFault(kind="peer-gone")):
+        told = explain(fault, OurSettings(), SystemClock().now(), StageTimes(handshake=1.25)).sentence()
+        assert "Seconds for each stage: handshake 1.25." in told
+        assert "Seconds" not in explain(fault, OurSettings(), SystemClock().now()).sentence()

@@ -285,6 +285,8 @@ async def test_a_failed_handshake_is_told_with_its_reason_and_a_diagnosis_and_en
 async def _failed(relay: Running) -> InboundTlsFailed:
     await relay.told.until(ConnectionClosed)
     (failed,) = relay.told.of(InboundTlsFailed)
+    took = failed.times.handshake if failed.times is not None else None
+    assert (took is not None) is (failed.fault.during == "handshake")
     return failed
 
 

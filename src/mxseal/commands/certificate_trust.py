@@ -1,4 +1,4 @@
-"""The trusted authorities against which chains are checked: those of deliveries, read in a thread."""
+"""The trusted authorities against which chains are checked: those of the enabled lists, read in a thread."""
 
 from __future__ import annotations
 
@@ -28,11 +28,18 @@ _quiet = threading.Lock()
 
 
 async def trusted(document: Document) -> Sequence[x509.Certificate] | None:
-    """The roots of `delivery.ca_file`, else the system's; None where there is no list.
+    """The custom list, where it is enabled, and the system's (or `delivery.ca_file` in its place), where that
+    is; None where no list is enabled or the system has none.
 
     Raises CommandFailed when the document's list can't be read.
     """
-    return await asyncio.to_thread(_load, document.delivery.ca_file)
+    lists = document.trust
+    own = [entry.certificate for entry in lists.authorities] if lists.custom else []
+    roots = [root for text in own for root in x509.load_pem_x509_certificates(text.encode())]
+    if lists.system:
+        system = await asyncio.to_thread(_load, document.delivery.ca_file)
+        roots += system or ()
+    return roots or None
 
 
 def _load(ca_file: str | None) -> Sequence[x509.Certificate] | None:

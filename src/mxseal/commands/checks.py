@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any, Self
 
 import msgspec
-from cryptography.x509 import load_pem_x509_certificates
 
 from mxseal.clock import SystemClock
 from mxseal.commands.certificate_trust import trusted
@@ -53,8 +52,6 @@ async def _trust(document: Document, values: ClientTls) -> Trust:
     """The trust lists of deliveries, in a context with the versions and ciphers of `values`."""
     lists = document.trust
     authorities = tuple(entry.certificate for entry in lists.authorities) if lists.custom else ()
-    roots = [root for text in authorities for root in load_pem_x509_certificates(text.encode())]
-    roots += (await trusted(document) or ()) if lists.system else ()
     values = msgspec.structs.replace(
         values,
         trust=document.delivery.ca_file,
@@ -63,7 +60,7 @@ async def _trust(document: Document, values: ClientTls) -> Trust:
         post_quantum=document.delivery.post_quantum,
     )
     try:
-        return Trust(context=client_context(values), roots=roots or None)
+        return Trust(context=client_context(values), roots=await trusted(document))
     except ContextProblem as problem:
         raise CommandFailed(str(problem)) from None
 

@@ -103,7 +103,8 @@ def _inbound(events: Sequence[Event]) -> dict[str, Any]:
         )
     told: dict[str, Any] = {"place": place, "decision": decision, "outcome": "clear"}
     if failed is not None:
-        return {**told, "outcome": "tls-failed", "diagnosis": failed.diagnosis, "fault": failed.fault}
+        told |= {"diagnosis": failed.diagnosis, "fault": failed.fault, "times": failed.times}
+        return {**told, "outcome": "tls-failed"}
     if succeeded is not None:
         return {**told, "outcome": _of_client(succeeded.facts), "tls": succeeded.facts}
     if missing is not None:

@@ -74,6 +74,7 @@ class InboundTlsFailed(Event, frozen=True, kw_only=True, tag=True):
     icid: int
     fault: TlsFault
     diagnosis: Diagnosis | None = None
+    times: StageTimes | None = None
 
 
 class InboundTlsMissing(Event, frozen=True, kw_only=True, tag=True):

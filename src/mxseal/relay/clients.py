@@ -11,7 +11,7 @@ from mxseal.smtp import replies
 from mxseal.smtp.wire import Reply
 from mxseal.tls.client_identity import ClientIdentity, client_identity
 from mxseal.tls.diagnosis import OurSettings, diagnose_inbound
-from mxseal.tls.facts import Diagnosis, TlsFacts, TlsFault
+from mxseal.tls.facts import Diagnosis, StageTimes, TlsFacts, TlsFault
 from mxseal.tls.receiving import met, outcome
 
 NO_CERTIFICATE = "no certificate from client"
@@ -50,10 +50,10 @@ def examine(reception: Reception, address: str, name: str | None, facts: TlsFact
     return Examined(judgement, certificate, identity, fault, reply)
 
 
-def explain(fault: TlsFault, ours: OurSettings, now: float) -> Diagnosis:
+def explain(fault: TlsFault, ours: OurSettings, now: float, times: StageTimes | None = None) -> Diagnosis:
     """Why a client's TLS failed, with a close look at the certificates that it showed."""
     chain = read_sent(fault.peer_certificates, now, "client") if fault.peer_certificates else None
-    return diagnose_inbound(fault, ours, chain=chain)
+    return diagnose_inbound(fault, ours, chain=chain, times=times)
 
 
 def _fault(facts: TlsFacts) -> TlsFault:

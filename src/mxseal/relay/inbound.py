@@ -42,7 +42,7 @@ from mxseal.smtp.wire import (
 from mxseal.storage.ports import StorageRefused
 from mxseal.tls.client_identity import ClientIdentity
 from mxseal.tls.engine import Engine
-from mxseal.tls.facts import TlsFacts, TlsFault
+from mxseal.tls.facts import StageTimes, TlsFacts, TlsFault
 
 _READ_AHEAD = 64 * 1024
 """Bytes that a client may pipeline while its last message is being written to disk. Pausing at once would
@@ -76,9 +76,7 @@ class Inbound(Paced):
         self.refused_recipients = 0
         self.extended = True
         self.client = ClientName(None, verified=False)
-        self.hello = ""
-        self.address = ""
-        self.local_address = ""
+        self.hello = self.address = self.local_address = ""
         self._commands = 0
         self._errors = 0
         self._waiting = False
@@ -93,8 +91,7 @@ class Inbound(Paced):
         self._over = False
         self._missing_told = False
         self._tls_counted = False
-        self._heard_at = 0.0
-        self._began_at = 0.0
+        self._heard_at = self._began_at = self._handshake_began = 0.0
         self._handshake_until: float | None = None
         self._timer: Any = None
         self._task: asyncio.Task[None] | None = None
@@ -267,7 +264,8 @@ class Inbound(Paced):
         self._engine = Engine(self._reception.context, server_side=True, ask_certificate=asks)
         self._gate.enter_tls()
         self._tls_counted = True
-        self._handshake_until = self._intake.clock.monotonic() + self._limits.handshake_time
+        self._handshake_began = self._intake.clock.monotonic()
+        self._handshake_until = self._handshake_began + self._limits.handshake_time
         self._arm(self._limits.handshake_time)
 
     def _decrypt(self, engine: Engine, data: bytes) -> bytes:
@@ -330,8 +328,11 @@ class Inbound(Paced):
         self._close()
 
     def _tell_tls_failed(self, fault: TlsFault) -> None:
-        diagnosis = explain(fault, self._reception.ours, self._intake.clock.now())
-        self._intake.publish(facts.InboundTlsFailed, icid=self.icid, fault=fault, diagnosis=diagnosis)
+        took = self._intake.clock.monotonic() - self._handshake_began
+        times = StageTimes(handshake=took) if fault.during == "handshake" else None
+        found = explain(fault, self._reception.ours, self._intake.clock.now(), times)
+        publish, told = self._intake.publish, facts.InboundTlsFailed
+        publish(told, icid=self.icid, fault=fault, diagnosis=found, times=times)
 
     # --- requests -------------------------------------------------------------------------------------------
 

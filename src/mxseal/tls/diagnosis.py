@@ -184,7 +184,7 @@ def diagnose_inbound(
         sent = chain or ChainFinding(certificates=links(fault.peer_certificates))
         found = diagnose_certificate("client", "", verify_error=fault.verify_error, chain=sent)
         if found is not None:
-            return found
+            return msgspec.structs.replace(found, seen=(*found.seen, *observed.spent(times)))
     cause = _socket_cause(fault, server=False) or _inbound_cause(fault, ours)
     seen = observed.offered(fault.offer, signatures=cause == "no-common-signature")
     return _tell(
