@@ -87,9 +87,7 @@ class Inbound(Paced):
         """What came before the client's name was known."""
         self._ended = False
         """The client will send nothing more."""
-        self._closing = False
-        self._over = False
-        self._missing_told = False
+        self._closing = self._over = self._missing_told = False
         self._tls_counted = False
         self._heard_at = self._began_at = self._handshake_began = 0.0
         self._handshake_until: float | None = None
