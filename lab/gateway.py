@@ -227,8 +227,16 @@ def _below(pid: int) -> list[int]:
 
 
 def _runs(pid: int) -> bool:
-    """Whether a process still has its files open; a zombie has none."""
+    """Whether a process still has its files open: a zombie has none once its last thread has ended."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in {"Z", "X"}
+        return any(map(_lives, os.listdir(f"/proc/{pid}/task")))
+    except OSError:
+        return False
+
+
+def _lives(thread: str) -> bool:
+    """Whether a thread, named by its number, is more than a zombie."""
+    try:
+        return Path(f"/proc/{thread}/stat").read_text().rpartition(")")[2].split()[0] not in {"Z", "X"}
     except OSError:
         return False
