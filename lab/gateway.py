@@ -229,7 +229,7 @@ def _below(pid: int) -> list[int]:
 def _runs(pid: int) -> bool:
     """Whether a process still has its files open: a zombie has none once its last thread has ended."""
     try:
-        return any(map(_lives, os.listdir(f"/proc/{pid}/task")))
+        return any(_lives(thread.name) for thread in Path(f"/proc/{pid}/task").iterdir())
     except OSError:
         return False
 
