@@ -11,14 +11,12 @@ from collections.abc import Callable, Mapping
 from itertools import count
 from typing import Any, cast
 
-from mxseal.config.model import Listener
 from mxseal.events import types as facts
 from mxseal.relay.access import Judgement
-from mxseal.relay.clients import examine, explain
 from mxseal.relay.intake import Gate, Intake, Reception
-from mxseal.relay.pace import BARREN, Paced
 from mxseal.relay.receiving import Receiving
 from mxseal.relay.resolver import ClientName
+from mxseal.relay.secured import Secured
 from mxseal.smtp import replies
 from mxseal.smtp.server import Server
 from mxseal.smtp.wire import (
@@ -40,9 +38,7 @@ from mxseal.smtp.wire import (
     Verify,
 )
 from mxseal.storage.ports import StorageRefused
-from mxseal.tls.client_identity import ClientIdentity
-from mxseal.tls.engine import Engine
-from mxseal.tls.facts import StageTimes, TlsFacts, TlsFault
+from mxseal.tls.facts import TlsFault
 
 _READ_AHEAD = 64 * 1024
 """Bytes that a client may pipeline while its last message is being written to disk. Pausing at once would
@@ -50,32 +46,17 @@ cost two system calls for each message."""
 _FLUSH_EVERY = 64
 
 
-class Inbound(Paced):
+class Inbound(Secured):
     """One client. All state is in the core, the engine and, for the message at hand, `Receiving`."""
 
     def __init__(self, intake: Intake, gate: Gate, reception: Reception) -> None:
-        super().__init__(intake.fairness)
-        self._intake = intake
-        self._gate = gate
-        self._reception = reception
-        self._listener: Listener = reception.listener
-        self._limits = reception.listener.limits
-        self.icid = 0
-        self._transport: asyncio.Transport
-        self._core: Server | None = None
-        self._engine: Engine | None = None
+        super().__init__(intake, gate, reception)
         self._receiving: Receiving | None = None
-        self._judgement: Judgement | None = None
-        self.facts: TlsFacts | None = None
-        self.certificate: ClientIdentity | None = None
-        self.identity: str | None = None
-        """What the client's certificate says, and who it is, which is set when that was verified."""
         self._handlers: Mapping[type, Callable[[Inbound, Server, Any], None]] = _HANDLERS
         self._refusal = replies.CLIENT_CERTIFICATE_NEEDED
         self.messages = 0
         self.refused_recipients = 0
         self.extended = True
-        self.client = ClientName(None, verified=False)
         self.hello = self.address = self.local_address = ""
         self._commands = 0
         self._errors = 0
@@ -87,10 +68,8 @@ class Inbound(Paced):
         """What came before the client's name was known."""
         self._ended = False
         """The client will send nothing more."""
-        self._closing = self._over = self._missing_told = False
-        self._tls_counted = False
-        self._heard_at = self._began_at = self._handshake_began = 0.0
-        self._handshake_until: float | None = None
+        self._over = self._missing_told = False
+        self._heard_at = self._began_at = 0.0
         self._timer: Any = None
         self._task: asyncio.Task[None] | None = None
 
@@ -257,55 +236,6 @@ class Inbound(Paced):
 
     # --- TLS ------------------------------------------------------------------------------------------------
 
-    def _begin_tls(self) -> None:
-        asks = self._judgement is not None and self._judgement.asks_certificate
-        self._engine = Engine(self._reception.context, server_side=True, ask_certificate=asks)
-        self._gate.enter_tls()
-        self._tls_counted = True
-        self._handshake_began = self._intake.clock.monotonic()
-        self._handshake_until = self._handshake_began + self._limits.handshake_time
-        self._arm(self._limits.handshake_time)
-
-    def _decrypt(self, engine: Engine, data: bytes) -> bytes:
-        before = engine.established
-        plain = self._decrypted(engine, data)
-        if answer := engine.output():
-            self._transport.write(answer)
-        if engine.fault is not None:
-            self._tls_failed(engine)
-            return b""
-        if engine.established and not before:
-            self._tls_established(engine)
-        elif self._barren > BARREN:
-            self._tell_refused(replies.BARREN_TLS)
-            self._close()
-        if engine.closed and not self._closing:
-            self._transport.close()
-        return plain
-
-    def _tls_established(self, engine: Engine) -> None:
-        assert self._core is not None
-        assert self._judgement is not None
-        self._handshake_until = None
-        self._arm(self._limits.idle_time)
-        self.facts = self._intake.checked(engine.facts())
-        found = None
-        if self._judgement.asks_certificate:
-            found = examine(self._reception, self.address, self.client.confirmed, self.facts)
-            self.certificate, self.identity = found.certificate, found.identity
-            if found.fault is not None:
-                self._turn_away(self._core, found.fault, found.reply)
-                return
-        self._intake.publish(facts.InboundTlsSucceeded, icid=self.icid, facts=self.facts.brief())
-        if found is not None and found.judgement is not self._judgement:
-            if not self._judged(found.judgement):
-                return
-            self._core.configure(self._reception.settings(found.judgement))
-        self._core.tls_started()
-        if self._listener.implicit_tls:
-            self._core.say(replies.banner(self._reception.hostname))
-            self._flush()
-
     def _turn_away(self, core: Server, fault: TlsFault, reply: Reply) -> None:
         """The client's certificate, or that there is none, is not what the policy asks for."""
         self._tell_tls_failed(fault)
@@ -315,22 +245,6 @@ class Inbound(Paced):
         if self._listener.implicit_tls:
             core.say(reply)
             self._flush()
-
-    def _tls_failed(self, engine: Engine) -> None:
-        """Told once; the connection ends with it (RFC 3207 §4.1: there is no way back to clear text)."""
-        fault = engine.fault
-        if fault is None or self._closing:
-            return
-        if fault.during == "handshake" or fault.alert is not None:
-            self._tell_tls_failed(fault)
-        self._close()
-
-    def _tell_tls_failed(self, fault: TlsFault) -> None:
-        took = self._intake.clock.monotonic() - self._handshake_began
-        times = StageTimes(handshake=took) if fault.during == "handshake" else None
-        found = explain(fault, self._reception.ours, self._intake.clock.now(), times)
-        publish, told = self._intake.publish, facts.InboundTlsFailed
-        publish(told, icid=self.icid, fault=fault, diagnosis=found, times=times)
 
     # --- requests -------------------------------------------------------------------------------------------
 
