@@ -20,10 +20,18 @@ from mxseal.logs.retained import file_path, logs_folder
 from mxseal.sinks.jsonlog import encode
 from mxseal.sinks.maillog import Renderer
 from mxseal.tls.diagnosis import OurSettings, diagnose_inbound, diagnose_stage, diagnose_unavailable
-from mxseal.tls.facts import ChainFault, ChainFinding, ClientOffer, StageTimes, TlsFacts, TlsFault
+from mxseal.tls.facts import (
+    ChainFault,
+    ChainFinding,
+    ClientOffer,
+    Diagnosis,
+    StageTimes,
+    TlsFacts,
+    TlsFault,
+)
 from mxseal.tls.identity import NameVerdict
 from mxseal.tls.unverified import diagnose_verification, remark_chain
-from mxseal.tls.verification import Link, Verification
+from mxseal.tls.verification import ClientCheck, Link, Verification
 from tests.commands.gateway import FakeClient, FakeServices, context
 
 AT = 1_771_096_828.0
@@ -335,6 +343,52 @@ async def test_a_client_over_tls_is_told_with_what_its_certificate_was_worth(
     desk.logged([*_came(), facts.InboundTlsSucceeded(at=AT, icid=7, facts=found)])
     await desk.ask("icid", "7")
     assert desk.says("Outcome") == outcome
+
+
+CLIENT_LEAF = msgspec.structs.replace(LEAF, subject="CN=relay.partner.example")
+
+
+async def test_a_client_that_was_asked_is_told_with_the_lists_that_its_certificate_was_held_against(
+    desk: Desk,
+) -> None:
+    check = ClientCheck(trust=("system list", "custom list"), revocation="no-list", chain=(CLIENT_LEAF,))
+    found = msgspec.structs.replace(TLS13, peer_subject="CN=relay.partner.example")
+    desk.logged([*_came(), facts.InboundTlsSucceeded(at=AT, icid=7, facts=found, check=check)])
+    await desk.ask("icid", "7")
+    assert desk.says("Trusted") == "system list, custom list"
+    assert desk.says("Revocation") == "no list: not each certificate of the chain has a list in date"
+    assert desk.says("Chain").startswith("CN=relay.partner.example, issued by CN=R11, ")
+    assert list(desk.value["decision"]["trust"]) == ["system list", "custom list"]
+    assert desk.value["check"]["revocation"] == "no-list"
+    await desk.ask("icid", "7", "--lang", "nl")
+    assert "geen lijst" in desk.text
+
+
+async def test_a_client_that_was_turned_away_is_told_with_them_too(desk: Desk) -> None:
+    check = ClientCheck(trust=("custom list",), revocation="revoked", chain=(CLIENT_LEAF,))
+    fault = TlsFault(
+        kind="local-error", reason="certificate verify failed", verify_error="certificate revoked"
+    )
+    desk.logged([*_came(), facts.InboundTlsFailed(at=AT, icid=7, fault=fault, check=check)])
+    await desk.ask("icid", "7")
+    assert (desk.says("Trusted"), desk.says("Revocation")) == ("custom list", "revoked")
+
+
+async def test_a_client_that_showed_nothing_though_it_was_asked_is_told_so(desk: Desk) -> None:
+    found = msgspec.structs.replace(TLS13, verified=False)
+    check = ClientCheck(trust=("system list",))
+    desk.logged([*_came(), facts.InboundTlsSucceeded(at=AT, icid=7, facts=found, check=check)])
+    await desk.ask("icid", "7")
+    assert desk.says("Outcome") == "Encrypted; the client was asked for a certificate and showed none."
+
+
+async def test_a_client_that_is_taken_without_being_verified_is_told_why_it_is_not(desk: Desk) -> None:
+    found = msgspec.structs.replace(TLS13, verified=False, peer_subject="CN=a", verify_error="x")
+    why = Diagnosis(cause="authority-unknown", side="theirs", words={"who": "client"})
+    event = facts.InboundTlsSucceeded(at=AT, icid=7, facts=found, check=ClientCheck(), diagnosis=why)
+    desk.logged([*_came(), event])
+    await desk.ask("icid", "7")
+    assert desk.says("Cause") == "authority-unknown"
 
 
 # --- messages ---------------------------------------------------------------------------------------------

@@ -303,6 +303,43 @@ async def test_what_received_says_of_a_certificate_that_was_not_verified(tmp_pat
         assert [told.identity for told in relay.told.of(MessageStarted)] == [None]
 
 
+async def test_what_a_certificate_was_held_against_is_told_with_why_it_is_not_verified(
+    tmp_path: Path,
+) -> None:
+    port = free_port()
+    async with running(tmp_path / "home", port, grouped(port, "a.example")) as relay:
+        assert TAKEN.search(await send(port, tmp_path, stranger()))
+        assert TAKEN.search(await send(port, tmp_path, issued()))
+        assert TAKEN.search(await send(port, tmp_path, None))
+        unknown, verified, bare = relay.told.of(InboundTlsSucceeded)
+        assert unknown.check is not None
+        assert unknown.check.trust == ("custom list",)
+        assert unknown.check.chain[0].sha256 == stranger().sha256
+        assert unknown.diagnosis is not None
+        assert "Trusted here: custom list." in unknown.diagnosis.evidence
+        line = f"Info: ICID {unknown.icid} TLS diagnosis: {unknown.diagnosis.sentence()}"
+        assert line in relay.lines()
+        assert verified.check is not None
+        assert (verified.check.trust, verified.diagnosis) == (("custom list",), None)
+        assert verified.check.revocation == "not-checked"
+        assert bare.check is not None
+        assert (bare.check.chain, bare.diagnosis) == ((), None)
+
+
+async def test_who_is_turned_away_is_told_of_with_the_lists_that_its_certificate_is_not_on(
+    tmp_path: Path,
+) -> None:
+    port = free_port()
+    async with running(tmp_path / "home", port, at(port, "required-verify")) as relay:
+        await send(port, tmp_path, stranger())
+        (failed,) = await relay.told.until(InboundTlsFailed)
+        assert failed.check is not None
+        assert failed.check.trust == ("custom list",)
+        assert failed.check.chain[0].sha256 == stranger().sha256
+        assert failed.diagnosis is not None
+        assert "Trusted here: custom list." in failed.diagnosis.evidence
+
+
 async def test_a_certificate_may_also_be_shut_out(tmp_path: Path) -> None:
     port = free_port()
     document = grouped(port, "relay.partner.example")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import smtplib
 import ssl
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ from mxseal.events.types import (
     RevocationListFetched,
 )
 from mxseal.relay.revocation import REVOKED
+from mxseal.sinks.jsonlog import encode
 from mxseal.tls.policy import LEVELS
 from tests.certs.publisher import Publisher, crl, der
 from tests.relay.harness import Running, listening, running
@@ -200,9 +202,28 @@ async def test_a_client_whose_certificate_was_revoked_is_turned_away(estate: Est
         assert failed.fault.verify_error == REVOKED
         assert failed.diagnosis is not None
         assert failed.diagnosis.cause == "certificate-revoked"
+        assert failed.check is not None
+        assert failed.check.revocation == "revoked"
         assert (await _greeting(port, estate.sound, tmp_path)).startswith("250")
         (taken,) = relay.told.of(InboundTlsSucceeded)
         assert taken.facts.verified
+        assert taken.check is not None
+        assert taken.check.revocation == "good"
+
+
+async def test_a_client_without_a_list_for_its_issuer_is_taken_and_recorded_so(
+    estate: Estate, tmp_path: Path
+) -> None:
+    port = free_port()
+    document = listening(port, tls="required-verify") | {"trust": estate.trust(crl_inbound=True)}
+    async with running(tmp_path / "home", port, document) as relay:
+        await relay.told.until(RevocationListFailed)  # nothing was published
+        assert (await _greeting(port, estate.withdrawn, tmp_path)).startswith("250")
+        (taken,) = relay.told.of(InboundTlsSucceeded)
+        assert taken.facts.verified
+        assert taken.check is not None
+        assert taken.check.revocation == "no-list"
+        assert json.loads(encode(taken))["check"]["revocation"] == "no-list"
 
 
 async def _greeting(port: int, shown: Issued, folder: Path) -> str:

@@ -14,11 +14,14 @@ from mxseal.events import types as facts
 from mxseal.events.types import Event
 from mxseal.tls.diagnosis import diagnose_without_tls
 from mxseal.tls.facts import Diagnosis, StageTimes, TlsFacts, TlsFault
-from mxseal.tls.verification import Verification
+from mxseal.tls.verification import ClientCheck, Verification
 
 Kind = Literal["icid", "dcid"]
-Outcome = Literal["verified", "encrypted", "unverified", "clear", "tls-failed", "failed", "tls-not-used"]
-"""encrypted: nobody asked for a certificate; clear: mail went on without TLS; failed: before any TLS."""
+Outcome = Literal[
+    "verified", "encrypted", "no-certificate", "unverified", "clear", "tls-failed", "failed", "tls-not-used"
+]
+"""encrypted: nobody asked for a certificate; no-certificate: the client was asked and showed none; clear:
+mail went on without TLS; failed: before any TLS."""
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,6 +62,8 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     tls: TlsFacts | None = None
     fault: TlsFault | None = None
     verification: Verification | None = None
+    check: ClientCheck | None = None
+    """Of a client that was asked for its certificate."""
     times: StageTimes | None = None
     mids: tuple[int, ...] = ()
     """Messages that it carried or was to carry."""
@@ -101,22 +106,29 @@ def _inbound(events: Sequence[Event]) -> dict[str, Any]:
             sender_group=judged.sender_group or "",
             match=judged.match,
         )
-    told: dict[str, Any] = {"place": place, "decision": decision, "outcome": "clear"}
+    ended = failed or succeeded
+    check = ended.check if ended is not None else None
+    if check is not None:
+        decision = msgspec.structs.replace(decision, trust=check.trust)
+    told: dict[str, Any] = {"place": place, "decision": decision, "outcome": "clear", "check": check}
     if failed is not None:
         told |= {"diagnosis": failed.diagnosis, "fault": failed.fault, "times": failed.times}
         return {**told, "outcome": "tls-failed"}
     if succeeded is not None:
-        return {**told, "outcome": _of_client(succeeded.facts), "tls": succeeded.facts}
+        told |= {"tls": succeeded.facts, "diagnosis": succeeded.diagnosis}
+        return {**told, "outcome": _of_client(succeeded.facts, check)}
     if missing is not None:
         by_sender = judged is not None and judged.level in ("preferred", "preferred-verify")
         return {**told, "outcome": "tls-not-used", "diagnosis": diagnose_without_tls(sender=by_sender)}
     return told
 
 
-def _of_client(found: TlsFacts) -> Outcome:
+def _of_client(found: TlsFacts, check: ClientCheck | None) -> Outcome:
     if found.verified:
         return "verified"
-    return "unverified" if found.peer_subject is not None or found.verify_error else "encrypted"
+    if found.peer_subject is not None or found.verify_error:
+        return "unverified"
+    return "encrypted" if check is None else "no-certificate"
 
 
 def _outbound(events: Sequence[Event]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from mxseal.commands.explanation import Explanation, Message
 from mxseal.tls.facts import Diagnosis, TlsFacts
 from mxseal.tls.observed import day, times_text
-from mxseal.tls.verification import Verification
+from mxseal.tls.verification import Link, Revocation
 
 Translate = Callable[[str], str]
 
@@ -24,6 +24,7 @@ TEXTS = {
     "mid": "MID {number}: from <{sender}> to {recipients}, {moment}",
     "verified": "Encrypted and verified.",
     "encrypted": "Encrypted; nobody asked for a certificate.",
+    "no-certificate": "Encrypted; the client was asked for a certificate and showed none.",
     "unverified": "Encrypted, not verified.",
     "clear": "In clear: TLS was not used.",
     "tls-failed": "TLS failed: no mail went over this connection.",
@@ -65,6 +66,9 @@ TEXTS = {
     "Name matched": "Name matched",
     "Nearest name": "Nearest name",
     "Revocation": "Revocation",
+    "good": "good: none of the certificates is on the lists",
+    "revoked": "revoked",
+    "no-list": "no list: not each certificate of the chain has a list in date",
     "Pinned key": "Pinned key",
     "Levels that it meets": "Levels that it meets",
     "issued": "{subject}, issued by {issuer}, {begin} to {end}, SHA-256 {sha256}",
@@ -187,6 +191,8 @@ class Writer:
         ]
         tls = [*self._tls(told.tls)] if told.tls is not None else []
         shown = [*self._verification(told)] if told.verification is not None else []
+        if told.check is not None:
+            shown = [*self._chain(told.check.chain), *self._revocation(told.check.revocation)]
         for heading, rows in (
             ("Decision", decided),
             ("Connection", where),
@@ -213,19 +219,23 @@ class Writer:
     def _verification(self, told: Explanation) -> Iterator[_Line]:
         found = told.verification
         assert found is not None
-        yield from self._chain(found)
+        yield from self._chain(found.chain)
         yield "Names", ", ".join(found.names)
         verdict = found.hosted if told.decision.level.endswith("hosted") else found.verify
         if verdict.matched:
             yield "Name matched", f"{verdict.name} ({verdict.expected})"
         elif verdict.name:
             yield "Nearest name", f"{verdict.name} ({verdict.expected})"
-        yield "Revocation", "" if found.revocation == "not-checked" else found.revocation
+        yield from self._revocation(found.revocation)
         yield "Pinned key", "" if found.pinned is None else self._yes(found.pinned)
         yield "Levels that it meets", ", ".join(found.would_deliver)
 
-    def _chain(self, found: Verification) -> Iterator[_Line]:
-        for link in found.chain:
+    def _revocation(self, found: Revocation) -> Iterator[_Line]:
+        if found != "not-checked":
+            yield "Revocation", self.text(found)
+
+    def _chain(self, chain: Sequence[Link]) -> Iterator[_Line]:
+        for link in chain:
             words = {
                 "subject": link.subject or "?",
                 "issuer": link.issuer or "?",

@@ -10,7 +10,7 @@ from typing import Literal
 
 from mxseal.events.event import Event as Event  # noqa: PLC0414 - who imports events imports this too
 from mxseal.tls.facts import Diagnosis, StageTimes, TlsFacts, TlsFault
-from mxseal.tls.verification import Verification
+from mxseal.tls.verification import ClientCheck, Verification
 
 HatVerdict = Literal["ACCEPT", "RELAY", "REJECT", "TCPREFUSE"]
 """Words of the mail log for the four actions of a mail flow policy (reference §4.2)."""
@@ -66,6 +66,10 @@ class InboundTlsSucceeded(Event, frozen=True, kw_only=True, tag=True):
 
     icid: int
     facts: TlsFacts
+    check: ClientCheck | None = None
+    """What the client's certificate was held against; None: it was not asked for one."""
+    diagnosis: Diagnosis | None = None
+    """Why the certificate that it showed is not verified; None when it is, and where it showed none."""
 
 
 class InboundTlsFailed(Event, frozen=True, kw_only=True, tag=True):
@@ -75,6 +79,8 @@ class InboundTlsFailed(Event, frozen=True, kw_only=True, tag=True):
     fault: TlsFault
     diagnosis: Diagnosis | None = None
     times: StageTimes | None = None
+    check: ClientCheck | None = None
+    """Of a client that is turned away for its certificate: what that was held against."""
 
 
 class InboundTlsMissing(Event, frozen=True, kw_only=True, tag=True):

@@ -38,7 +38,6 @@ from mxseal.smtp.wire import (
     Verify,
 )
 from mxseal.storage.ports import StorageRefused
-from mxseal.tls.facts import TlsFault
 
 _READ_AHEAD = 64 * 1024
 """Bytes that a client may pipeline while its last message is being written to disk. Pausing at once would
@@ -236,9 +235,7 @@ class Inbound(Secured):
 
     # --- TLS ------------------------------------------------------------------------------------------------
 
-    def _turn_away(self, core: Server, fault: TlsFault, reply: Reply) -> None:
-        """The client's certificate, or that there is none, is not what the policy asks for."""
-        self._tell_tls_failed(fault)
+    def _turn_away(self, core: Server, reply: Reply) -> None:
         self._refusal, self._handlers = reply, _TURNED_AWAY
         core.tls_started()
         # In the place of the banner (RFC 5321 §3.1). Behind STARTTLS the client has to speak first.

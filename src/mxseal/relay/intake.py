@@ -15,7 +15,7 @@ from mxseal.relay.pace import Fairness
 from mxseal.relay.queue import Queue
 from mxseal.relay.resolver import Resolver
 from mxseal.relay.revocation import held_against
-from mxseal.relay.verification import Revoking, no_lists
+from mxseal.relay.verification import Revoking, no_lists, trusted_lists
 from mxseal.smtp import replies
 from mxseal.smtp.server import ServerSettings
 from mxseal.smtp.wire import Reply
@@ -24,6 +24,7 @@ from mxseal.tls.diagnosis import OurSettings
 from mxseal.tls.facts import TlsFacts
 from mxseal.tls.profiles import chosen
 from mxseal.tls.receiving import CORE
+from mxseal.tls.verification import Revocation
 
 if TYPE_CHECKING:
     from mxseal.relay.inbound import Inbound
@@ -48,8 +49,8 @@ class Intake:
         self.resolver = resolver
         self.fairness = Fairness()
 
-    def checked(self, facts: TlsFacts) -> TlsFacts:
-        """A client's handshake, held against the lists of revoked certificates."""
+    def checked(self, facts: TlsFacts) -> tuple[TlsFacts, Revocation]:
+        """A client's handshake, held against the lists of revoked certificates, and what those say."""
         return held_against(facts, self._revoking(), self.clock.now())
 
     def publish(self, event: Callable[..., Any], **facts: Any) -> None:
@@ -67,6 +68,8 @@ class Reception(msgspec.Struct, frozen=True):
     recipients: RecipientAccessTable
     ours: OurSettings
     postmaster: str | None
+    trust: tuple[str, ...] = ()
+    """The lists of authorities that clients' certificates are held against."""
 
     def settings(self, judgement: Judgement | None) -> ServerSettings:
         """What a connection offers under its policy; None: it is about to be refused."""
@@ -101,6 +104,7 @@ def receptions(
             recipients=recipients,
             ours=msgspec.structs.replace(ours(listener), versions=versions),
             postmaster=document.postmaster or _own_postmaster(document),
+            trust=trusted_lists(document.trust),
         )
         for listener in document.listeners
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mxseal.config.model import Listener
 from mxseal.events import types as facts
 from mxseal.relay.access import Judgement
-from mxseal.relay.clients import examine, explain
+from mxseal.relay.clients import examine, explain, why_unverified
 from mxseal.relay.intake import Gate, Intake, Reception
 from mxseal.relay.pace import BARREN, Paced
 from mxseal.relay.resolver import ClientName
@@ -15,6 +15,7 @@ from mxseal.smtp.wire import Reply
 from mxseal.tls.client_identity import ClientIdentity
 from mxseal.tls.engine import Engine
 from mxseal.tls.facts import StageTimes, TlsFacts, TlsFault
+from mxseal.tls.verification import ClientCheck
 
 
 class Secured(Paced):
@@ -71,15 +72,16 @@ class Secured(Paced):
         assert self._judgement is not None
         self._handshake_until = None
         self._arm(self._limits.idle_time)
-        self.facts = self._intake.checked(engine.facts())
-        found = None
+        self.facts, revocation = self._intake.checked(engine.facts())
+        found = check = None
         if self._judgement.asks_certificate:
-            found = examine(self._reception, self.address, self.client.confirmed, self.facts)
-            self.certificate, self.identity = found.certificate, found.identity
+            found = examine(self._reception, self.address, self.client.confirmed, self.facts, revocation)
+            self.certificate, self.identity, check = found.certificate, found.identity, found.check
             if found.fault is not None:
-                self._turn_away(self._core, found.fault, found.reply)
+                self._tell_tls_failed(found.fault, check)
+                self._turn_away(self._core, found.reply)
                 return
-        self._intake.publish(facts.InboundTlsSucceeded, icid=self.icid, facts=self.facts.brief())
+        self._tell_tls_succeeded(self.facts, check)
         if found is not None and found.judgement is not self._judgement:
             if not self._judged(found.judgement):
                 return
@@ -98,12 +100,21 @@ class Secured(Paced):
             self._tell_tls_failed(fault)
         self._close()
 
-    def _tell_tls_failed(self, fault: TlsFault) -> None:
+    def _tell_tls_succeeded(self, found: TlsFacts, check: ClientCheck | None) -> None:
+        self._intake.publish(
+            facts.InboundTlsSucceeded,
+            icid=self.icid,
+            facts=found.brief(),
+            check=check,
+            diagnosis=why_unverified(found, check, self._intake.clock.now()),
+        )
+
+    def _tell_tls_failed(self, fault: TlsFault, check: ClientCheck | None = None) -> None:
         took = self._intake.clock.monotonic() - self._handshake_began
         times = StageTimes(handshake=took) if fault.during == "handshake" else None
-        found = explain(fault, self._reception.ours, self._intake.clock.now(), times)
+        found = explain(fault, self._reception.ours, self._intake.clock.now(), times, check)
         publish, told = self._intake.publish, facts.InboundTlsFailed
-        publish(told, icid=self.icid, fault=fault, diagnosis=found, times=times)
+        publish(told, icid=self.icid, fault=fault, diagnosis=found, times=times, check=check)
 
     # --- the dialogue's part --------------------------------------------------------------------------------
 
@@ -111,9 +122,9 @@ class Secured(Paced):
         """Take over a group and its policy; False when that ends the connection."""
         raise AssertionError(judgement)
 
-    def _turn_away(self, core: Server, fault: TlsFault, reply: Reply) -> None:
+    def _turn_away(self, core: Server, reply: Reply) -> None:
         """The client's certificate, or that there is none, is not what the policy asks for."""
-        raise AssertionError(core, fault, reply)
+        raise AssertionError(core, reply)
 
     def _arm(self, delay: float) -> None:
         raise AssertionError(delay)

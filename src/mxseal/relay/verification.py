@@ -46,6 +46,11 @@ def no_lists() -> Revoking | None:
     return None
 
 
+def trusted_lists(trust: Trust) -> tuple[str, ...]:
+    """The lists of authorities that are on, as events and explanations name them."""
+    return (*(["system list"] if trust.system else []), *(["custom list"] if trust.custom else []))
+
+
 class ReverseNames:
     """PTR names of next hops. Where no level needs them they are looked up behind the deliveries, for the
     shadow of the next connection: a slow name server must not hold up mail that does not depend on it."""
@@ -117,9 +122,9 @@ class Verifier:
         target, chain = way.target, facts.peer_certificates
         shown = links(chain)
         error = plain(facts.verify_error) if not facts.verified else None
-        lists = [*(["system list"] if trust.system else []), *(["custom list"] if trust.custom else [])]
+        lists = trusted_lists(trust)
         if target.trust_anchors:
-            lists = [f"authority {name}" for name, _ in target.trust_anchors]
+            lists = tuple(f"authority {name}" for name, _ in target.trust_anchors)
             error = self._anchored(target.trust_anchors).error(chain) if chain else None
             error = plain(error)
         if error is None and shown and not shown[0].not_before <= self._clock.now() <= shown[0].not_after:
@@ -132,7 +137,7 @@ class Verifier:
         return Verification(
             trusted=trusted,
             chain_error=error,
-            trust=tuple(lists),
+            trust=lists,
             chain=shown,
             revocation=self._revocation(chain) if trusted else "not-checked",
             pinned=bool(shown) and shown[0].spki_sha256 in target.pins if target.pins else None,

@@ -21,7 +21,7 @@ from mxseal.events import types as facts
 from mxseal.sinks.jsonlog import encode
 from mxseal.tls.facts import ClientOffer, Diagnosis, Observation, StageTimes, TlsFacts, TlsFault
 from mxseal.tls.identity import NameVerdict
-from mxseal.tls.verification import Link, Verification
+from mxseal.tls.verification import ClientCheck, Link, Verification
 
 VALUES: tuple[type[msgspec.Struct], ...] = (
     TlsFacts,
@@ -31,6 +31,7 @@ VALUES: tuple[type[msgspec.Struct], ...] = (
     Observation,
     StageTimes,
     Verification,
+    ClientCheck,
     Link,
     NameVerdict,
 )

@@ -98,7 +98,9 @@ def _connection_refused(event: facts.ConnectionRefused) -> list[Line]:
 
 
 def _inbound_tls_succeeded(event: facts.InboundTlsSucceeded) -> list[Line]:
-    return _info(f"ICID {event.icid} TLS success protocol {event.facts.protocol} cipher {event.facts.cipher}")
+    connection = f"ICID {event.icid}"
+    success = f"{connection} TLS success protocol {event.facts.protocol} cipher {event.facts.cipher}"
+    return [*_info(success), *_diagnosed(connection, event.diagnosis)]
 
 
 def _inbound_tls_failed(event: facts.InboundTlsFailed) -> list[Line]:

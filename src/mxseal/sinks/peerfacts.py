@@ -123,7 +123,9 @@ def from_client(event: types.InboundTlsSucceeded, level: str) -> tuple[Judged, F
     leaf = link_of(facts.peer_certificates[0]) if facts.peer_certificates else None
     told = {"subject": plain(facts.peer_subject or ""), "sha256": facts.peer_sha256 or ""} | _leaf(leaf)
     error = plain(facts.verify_error or "")
-    return judged, _connection(facts, judged, level, None, trusted=facts.verified, chain_error=error, **told)
+    return judged, _connection(
+        facts, judged, level, event.diagnosis, trusted=facts.verified, chain_error=error, **told
+    )
 
 
 def from_client_failure(event: types.InboundTlsFailed, level: str) -> tuple[Judged, Facts]:

@@ -178,11 +178,13 @@ def diagnose_inbound(
     *,
     times: StageTimes | None = None,
     chain: ChainFinding | None = None,
+    trust: str = "",
 ) -> Diagnosis:
-    """Why a client's TLS with this listener failed. `chain`: what the client showed, where it was asked."""
+    """Why a client's TLS with this listener failed. `chain`: what the client showed, where it was asked;
+    `trust`: names of the lists that it was held against."""
     if fault.verify_error is not None and fault.peer_certificates:
         sent = chain or ChainFinding(certificates=links(fault.peer_certificates))
-        found = diagnose_certificate("client", "", verify_error=fault.verify_error, chain=sent)
+        found = diagnose_certificate("client", "", verify_error=fault.verify_error, chain=sent, trust=trust)
         if found is not None:
             return msgspec.structs.replace(found, seen=(*found.seen, *observed.spent(times)))
     cause = _socket_cause(fault, server=False) or _inbound_cause(fault, ours)

@@ -95,6 +95,17 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, would_deliver=deliver, undecided=undecided)
 
 
+class ClientCheck(msgspec.Struct, frozen=True, kw_only=True):
+    """What the certificate of a client was held against, and what it sent; with its verdict in the facts."""
+
+    trust: tuple[str, ...] = ()
+    """The lists of authorities that counted: 'system list', 'custom list'."""
+    revocation: Revocation = "not-checked"
+    """What the lists of revoked certificates say; not-checked also of a chain that was not verified."""
+    chain: tuple[Link, ...] = ()
+    """As the client sent it, at most ten; empty: it showed no certificate, though it was asked."""
+
+
 @lru_cache(maxsize=256)
 def _by_level(
     trusted: bool, revoked: bool, pinned: bool | None, names: tuple[bool, bool, bool]
