@@ -63,7 +63,8 @@ class Gateway:
     def start(self) -> Self:
         """Make the home if need be, serve it, put the document in force. Trouble with what it wrote."""
         if not self.home.exists():
-            first = ("--hostname", "mx.lab.test", "--smtp-port", str(free_port()))
+            ports = ("--smtp-port", str(free_port()), "--https-port", str(free_port()))
+            first = ("--hostname", "mx.lab.test", *ports)
             self.first_words = self._run("init", "--home", str(self.home), *first)
         self._serve()
         if not self._loaded:

@@ -160,24 +160,31 @@ def _offline_help(words: list[str]) -> int:
 def _init(called: Invocation) -> int:
     from mxseal import app  # noqa: PLC0415 - the whole product, which other commands do not need
 
-    given = _values(called.words[1:], {"--home", "--hostname", "--smtp-port"})
+    given = _values(called.words[1:], {"--home", "--hostname", "--smtp-port", "--https-port"})
     home = Path(given["--home"]).expanduser().absolute() if "--home" in given else called.home
-    port = given.get("--smtp-port")
-    if port is not None and not (port.isdecimal() and 0 < int(port) < 65536):
-        raise Wrong(f"--smtp-port {port} is not a port, write one of 1 to 65535")
+    smtp, https = _port(given, "--smtp-port"), _port(given, "--https-port")
     hostname = _hostname(given.get("--hostname"))
     try:
-        report = app.initialise(home, hostname=hostname, smtp_port=int(port) if port else None)
+        report = app.initialise(home, hostname=hostname, smtp_port=smtp, https_port=https)
     except app.AppFault as fault:
         return _told(fault)
     where = "" if home == default_home() else f" --home {home}"
     sys.stdout.write(
         f"A new home is in {home}.\n\n"
         f"  Hostname:  {report.hostname}\n  SMTP:      127.0.0.1 port {report.smtp_port}\n"
+        f"  Web:       https://127.0.0.1:{report.https_port}/\n"
         f"  User:      {report.user}\n  Password:  {report.password}\n\n"
         f"The password is shown only now. Start the gateway with: mxseal{where} serve\n"
     )
     return 0
+
+
+def _port(given: dict[str, str], option: str) -> int | None:
+    """The port that was given. Raises Wrong."""
+    port = given.get(option)
+    if port is not None and not (port.isdecimal() and 0 < int(port) < 65536):
+        raise Wrong(f"{option} {port} is not a port, write one of 1 to 65535")
+    return int(port) if port else None
 
 
 def _hostname(given: str | None) -> str:
@@ -296,7 +303,7 @@ def _listed(entries: dict[str, str]) -> str:
 
 def _own_help(word: str) -> str:
     usage = {
-        "init": "mxseal [--home DIR] init [--hostname NAME] [--smtp-port PORT]",
+        "init": "mxseal [--home DIR] init [--hostname NAME] [--smtp-port PORT] [--https-port PORT]",
         "completion": "mxseal completion bash|zsh|fish",
     }
     return f"Usage: {usage.get(word, f'mxseal [--home DIR] {word}')}\n\n{OWN_COMMANDS.get(word, '')}.\n"

@@ -27,6 +27,7 @@ from mxseal.config.history import BuildFailed, History, initial
 from mxseal.crew.hiring import Processes
 from mxseal.crew.nursery import Nursery
 from mxseal.crew.succession import inherited_sockets, succeed
+from mxseal.faces.http import HttpFace
 from mxseal.faces.local import LocalFace
 from mxseal.faces.ssh import SshFace
 from mxseal.gateway import Gateway
@@ -48,6 +49,7 @@ class InitReport(msgspec.Struct, frozen=True):
     password: str
     hostname: str
     smtp_port: int
+    https_port: int
 
 
 class AppFault(Exception):
@@ -59,7 +61,12 @@ class AppFault(Exception):
 
 
 def initialise(
-    root: Path, *, hostname: str, smtp_port: int | None = None, clock: Clock | None = None
+    root: Path,
+    *,
+    hostname: str,
+    smtp_port: int | None = None,
+    https_port: int | None = None,
+    clock: Clock | None = None,
 ) -> InitReport:
     """Make a home with revision 1, a demonstration certificate of its own and an administrator.
 
@@ -83,16 +90,17 @@ def initialise(
     except OSError as error:
         raise AppFault(f"The home {root} can't be made: {error.strerror}.", EX_CANTCREAT) from None
     state = home.open_state()
-    port = smtp_port or 2525
+    port, web_port = smtp_port or 2525, https_port or 8443
     password = "".join(secrets.choice(_ALPHABET) for _ in range(20))
     try:
         made = demo_certificate(hostname, now)
         KeyStore(state.secrets).put(made.key)
         state.put_user("admin", PasswordHasher().hash(password), "administrator")
-        History(state).begin(initial(hostname, smtp_port=port, demo=made.certificate), "init", now)
+        first = initial(hostname, smtp_port=port, https_port=web_port, demo=made.certificate)
+        History(state).begin(first, "init", now)
     finally:
         state.close()
-    return InitReport(root, "admin", password, hostname, port)
+    return InitReport(root, "admin", password, hostname, port, web_port)
 
 
 def serve(root: Path) -> int:
@@ -125,6 +133,7 @@ async def _run(home: Home, clock: Clock, nursery: Nursery) -> int:
     runner = Runner(registry(), gateway.audit)
     face = LocalFace(home.root, runner, gateway)
     ssh = SshFace(runner, gateway)
+    web = HttpFace(runner, gateway)
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     restarting = False
@@ -153,17 +162,21 @@ async def _run(home: Home, clock: Clock, nursery: Nursery) -> int:
 
     loop.add_signal_handler(signal.SIGHUP, reload)
     await face.start()
-    for problem in await ssh.start():
-        print(problem, file=sys.stderr)  # mail does not depend on it; it is tried again
-    gateway.faces.append(ssh)
+    for outside in (ssh, web):
+        for problem in await outside.start():
+            print(problem, file=sys.stderr)  # mail does not depend on it; it is tried again
+        gateway.faces.append(outside)
     notify("READY=1")
     print(f"MXSeal {gateway.version} is running, home {home.root}", file=sys.stderr)
     await stopping.wait()
-    await _end(gateway, (ssh, face), nursery if restarting else None)
+    await _end(gateway, (web, ssh, face), nursery if restarting else None)
     return 0
 
 
-async def _end(gateway: Gateway, faces: tuple[SshFace | LocalFace, ...], restarting: Nursery | None) -> None:
+_Faces = tuple[HttpFace | SshFace | LocalFace, ...]
+
+
+async def _end(gateway: Gateway, faces: _Faces, restarting: Nursery | None) -> None:
     """Stop; or finish what is in flight and give way to the program that is installed now."""
     notify("RELOADING=1" if restarting else "STOPPING=1")
     for face in faces:

@@ -31,7 +31,7 @@ from mxseal.commands.running import AuditRecord
 from mxseal.commands.services import Figure
 from mxseal.config.check import Problem
 from mxseal.config.history import BuildFailed, Built, History
-from mxseal.config.model import Document, Listener
+from mxseal.config.model import Document, Interface, Listener
 from mxseal.config.toml import render
 from mxseal.crew.crew import Crew, InForce
 from mxseal.crew.hiring import Hire
@@ -152,6 +152,7 @@ class Gateway:
         """See `Services.restart`; set by who runs the gateway."""
         self._revision = 0
         self._daily: Timer | None = None
+        self._ending = False
         self._tasks: set[asyncio.Task[None]] = set()
 
     def serial(self) -> str:
@@ -197,6 +198,11 @@ class Gateway:
     def live(self) -> Live:
         assert self._live is not None, "the gateway has not started"
         return self._live
+
+    @property
+    def ready(self) -> bool:
+        """Whether mail is taken."""
+        return self._live is not None and not self._ending and self.crew.whole
 
     # --- documents ------------------------------------------------------------------------------------------
 
@@ -251,6 +257,7 @@ class Gateway:
         """What each listener serves, seen from outside: each certificate of it, also by server name."""
         document = self.history.current().document
         wanted = [want for listener in document.listeners for want in _wanted(document, listener)]
+        wanted += [want for interface in document.interfaces for want in _wanted_https(document, interface)]
         seen = await self.probing.look(wanted)
         seen = [
             msgspec.structs.replace(each, certificate=want.certificate)
@@ -262,6 +269,7 @@ class Gateway:
                     CertificateServed(
                         at=self.clock.now(),
                         listener=each.listener,
+                        service=each.service,
                         certificate=each.certificate,
                         sha256=each.sha256,
                         expected=each.expected,
@@ -339,6 +347,7 @@ class Gateway:
         await self._wind_up(patience=_PATIENCE)
 
     async def _wind_up(self, patience: float) -> None:
+        self._ending = True
         if self._daily is not None:
             self._daily.cancel()
         await self.crls.stop()
@@ -465,16 +474,38 @@ def _wanted(document: Document, listener: Listener) -> list[_Want]:
     return found
 
 
+def _wanted_https(document: Document, interface: Interface) -> list[_Want]:
+    profile = document.certificate(interface.certificate)
+    bundle = parse_profile(profile) if profile is not None else []
+    if isinstance(bundle, list) or not interface.https:
+        return []
+    place = Listener(
+        name=interface.name, address=interface.address, port=interface.https_port, implicit_tls=True
+    )
+    return [
+        _Want(
+            listener=place,
+            service="interface",
+            hostname=document.interface_hostname(interface),
+            server_name=None,
+            fingerprint=fingerprint(bundle.leaf),
+            key_type=key_type(bundle.leaf),
+            certificate=interface.certificate,
+        )
+    ]
+
+
 def _told(seen: Seen) -> str:
+    service = seen.service.capitalize()
     by_name = f" to clients that ask for {seen.server_name}" if seen.server_name else ""
     if seen.sha256 is None:
-        return f"Listener {seen.listener}: {seen.certificate} was not seen{by_name}: {seen.problem}."
+        return f"{service} {seen.listener}: {seen.certificate} was not seen{by_name}: {seen.problem}."
     if seen.expected:
         return (
-            f"Listener {seen.listener} serves the certificate {seen.certificate}{by_name}: "
+            f"{service} {seen.listener} serves the certificate {seen.certificate}{by_name}: "
             f"SHA-256 {seen.sha256}."
         )
     return (
-        f"Warning: listener {seen.listener} serves another certificate than {seen.certificate}{by_name}: "
-        f"SHA-256 {seen.sha256}."
+        f"Warning: {seen.service} {seen.listener} serves another certificate than {seen.certificate}"
+        f"{by_name}: SHA-256 {seen.sha256}."
     )

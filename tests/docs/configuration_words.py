@@ -99,7 +99,14 @@ SECTIONS = (
         text="These keys stand before the first `[table]`.\n",
         example='hostname = "mx.example.com"\n',
         elsewhere=(
-            *("listeners", "sender_groups", "mail_flow_policies", "recipient_access", "smtp_routes"),
+            *(
+                "listeners",
+                "interfaces",
+                "sender_groups",
+                "mail_flow_policies",
+                "recipient_access",
+                "smtp_routes",
+            ),
             *("destinations", "delivery", "queue", "certificates", "dns", "ssh", "logs"),
             *("trust", "ssl", "tls_overrides", "alerts"),
         ),
@@ -122,6 +129,15 @@ SECTIONS = (
         "5xx and, where it has to be, disconnected; mail_logs says which limit it was.\n",
         example='[[listeners]]\nname = "IncomingMail"\n\n[listeners.limits]\nmessage_size = 26214400\n'
         "connections_per_host = 20\n",
+    ),
+    Section(
+        table=model.Interface,
+        title="`[[interfaces]]`: web GUI and API",
+        text="Addresses on which the gateway is administered over HTTPS, written by `interfaceconfig`. Which "
+        "protocol versions and ciphers they speak says `[ssl.gui]`. A port that can't be opened at the start "
+        "is told and tried again; mail does not depend on it.\n",
+        example='[[interfaces]]\nname = "Management"\naddress = "192.0.2.25"\nhttps_port = 443\n'
+        'certificate = "mx"\nhttp = true\nhttp_port = 80\n',
     ),
     Section(
         table=model.SenderGroup,
@@ -279,6 +295,12 @@ WORDS = {
     "ListenerLimits.idle_time": "Time without a word from the client",
     "ListenerLimits.connection_time": "Time that a connection may last in all",
     "ListenerLimits.hops": "Received lines, from which on a message counts as looping",
+    "Interface.name": "As commands and messages call it",
+    "Interface.address": "Address to listen on; `0.0.0.0` or `::` for all",
+    "Interface.https": "Whether web GUI and API are served",
+    "Interface.https_port": "Port of HTTPS",
+    "Interface.certificate": "The certificate that HTTPS shows",
+    "Interface.http_port": "Port of HTTP",
     "SenderGroup.name": "As mail_logs calls it (`SG PARTNERS`)",
     "SenderGroup.members": "Whom it holds; domains are those of verified reverse DNS names",
     "SenderGroup.policy": "Mail flow policy of its members",

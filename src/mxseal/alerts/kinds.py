@@ -116,9 +116,10 @@ def _tls_works(event: facts.OutboundTlsSucceeded) -> Over:
 
 
 def _served(event: facts.CertificateServed) -> Finding:
-    key = f"served:{event.listener}:{event.certificate}"
+    who = f"{event.service.capitalize()} {event.listener}"
+    key = f"served:{event.listener if event.service == 'listener' else who}:{event.certificate}"
     details = (
-        ("Listener", event.listener),
+        (event.service.capitalize(), event.listener),
         ("Assigned", event.certificate),
         ("SHA-256 seen", event.sha256),
     )
@@ -130,7 +131,7 @@ def _served(event: facts.CertificateServed) -> Finding:
                 alert_class="certificates",
                 severity="information",
                 key=f"again:{key}",
-                title=f"Listener {event.listener} shows the certificate {event.certificate} again",
+                title=f"{who} shows the certificate {event.certificate} again",
                 details=details,
             ),
         )
@@ -139,8 +140,7 @@ def _served(event: facts.CertificateServed) -> Finding:
         alert_class="certificates",
         severity="critical",
         key=key,
-        title=f"Listener {event.listener} shows another certificate than {event.certificate}, which is "
-        "assigned to it",
+        title=f"{who} shows another certificate than {event.certificate}, which is assigned to it",
         details=details,
         remedy="Look with 'certconfig served' and on this machine with 'ss -ltnp' whether another program "
         "holds the port; if the gateway does, restart it.",

@@ -13,7 +13,7 @@ from mxseal.certs.chain import as_stored, check_chain, repair
 from mxseal.certs.facts import PrivateKey, Problem, error, fingerprint, has_errors, pem, spki_sha256, title
 from mxseal.certs.judge import judge
 from mxseal.certs.x509 import Bundle, key_mismatch, read_pem, read_pkcs12
-from mxseal.config.model import Certificate, Document
+from mxseal.config.model import Certificate, Document, Interface
 
 PASSPHRASE_MINIMUM = 8
 _KDF_ROUNDS = 100_000
@@ -203,6 +203,11 @@ def export_pkcs12(
     return data
 
 
+def https(interface: Interface) -> str:
+    """What the HTTPS port of an interface is called among the services."""
+    return f"interface {interface.name} (HTTPS)"
+
+
 def uses(document: Document, name: str) -> list[str]:
     """The services that a profile is assigned to; it can't be deleted while there are any."""
     found = []
@@ -211,6 +216,7 @@ def uses(document: Document, name: str) -> list[str]:
             found.append(f"listener {listener.name} (inbound TLS)")
         if name in listener.sni_certificates:
             found.append(f"listener {listener.name} (inbound TLS, by server name)")
+    found += [https(interface) for interface in document.interfaces if interface.certificate == name]
     if document.delivery.certificate == name:
         found.append(DELIVERY)
     return found
@@ -228,5 +234,6 @@ def services(document: Document) -> list[tuple[str, str]]:
             (f"listener {listener.name} (inbound TLS, by server name)", name)
             for name in listener.sni_certificates
         ]
+    rows += [(https(interface), interface.certificate) for interface in document.interfaces]
     rows.append((DELIVERY, document.delivery.certificate or ""))
     return rows

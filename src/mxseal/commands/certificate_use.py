@@ -31,6 +31,7 @@ from mxseal.relay.probe import Seen
 
 _DELIVERY = "delivery"
 _LISTENER = "listener:"
+_INTERFACE = "interface:"
 
 
 @command("certconfig", "print", role="read-only", summary="Show which service uses which certificate")
@@ -40,14 +41,14 @@ def certconfig_print(ctx: Context) -> Result:
     return Table((Column("Service"), Column("Certificate")), rows, title="Certificates assigned to services")
 
 
-@command("certconfig", "served", role="read-only", summary="Look which certificates the listeners show")
+@command("certconfig", "served", role="read-only", summary="Look which certificates are really shown")
 async def certconfig_served(ctx: Context) -> Result:
-    """Each listener in force is connected to just now, once for each of its certificates. The status is 1
-    when one shows another certificate than assigned, or does not answer. A listener whose policy for this
-    machine's own address shows no TLS is not seen, which is told and is no fault."""
+    """Each listener and each HTTPS port in force is connected to just now, once for each of its certificates.
+    The status is 1 when one shows another certificate than assigned, or does not answer. A listener whose
+    policy for this machine's own address shows no TLS is not seen, which is told and is no fault."""
     seen = await ctx.services.probe()
     columns = (
-        Column("Listener"),
+        Column("Service", "listener"),
         Column("Server name"),
         Column("As assigned", "expected"),
         Column("Protocol"),
@@ -56,7 +57,7 @@ async def certconfig_served(ctx: Context) -> Result:
     )
     rows = tuple(
         (
-            each.listener,
+            each.listener if each.service == "listener" else f"{each.service} {each.listener}",
             each.server_name,
             None if each.hidden else each.expected,
             each.protocol,
@@ -73,20 +74,25 @@ async def certconfig_served(ctx: Context) -> Result:
 def _not_as_assigned(wrong: Sequence[Seen]) -> Problems:
     problems = tuple(
         Place(
-            f"listeners.{each.listener}.certificate",
+            f"{each.service}s.{each.listener}.certificate",
             each.problem or f"another certificate is shown, {each.sha256}",
             "" if each.problem else "Look whether something else holds this port, and commit again",
         )
         for each in wrong
     )
-    return Problems("Not every listener shows what is assigned to it", problems)
+    return Problems("Not every service shows what is assigned to it", problems)
 
 
 # --- assign -----------------------------------------------------------------------------------------------
 
 
 def service_names(ctx: Context) -> list[str]:
-    return [_DELIVERY, *(_LISTENER + listener.name for listener in candidate(ctx).listeners)]
+    return _services(candidate(ctx))
+
+
+def _services(document: Document) -> list[str]:
+    listeners = [_LISTENER + listener.name for listener in document.listeners]
+    return [_DELIVERY, *listeners, *(_INTERFACE + interface.name for interface in document.interfaces)]
 
 
 @command("certconfig", "assign", role="certificate-officer", summary="Let a service use a certificate")
@@ -95,7 +101,9 @@ def certconfig_assign(
     name: Annotated[str, Argument("Name of the certificate", complete=certificate_names, ask="Which one:")],
     service: Annotated[
         str,
-        Argument("delivery or listener:NAME", complete=service_names, ask="For which service:"),
+        Argument(
+            "delivery, listener:NAME or interface:NAME", complete=service_names, ask="For which service:"
+        ),
     ],
     *,
     second: Annotated[bool, Option("Beside the listener's first, with the other kind of key")] = False,
@@ -112,6 +120,10 @@ def certconfig_assign(
         if second or sni:
             raise CommandFailed("Delivery shows one certificate: leave out --second and --sni", 2)
         return _delivery(ctx, document, profile, remove)
+    if service.lower().startswith(_INTERFACE):
+        if second or sni:
+            raise CommandFailed("An interface shows one certificate: leave out --second and --sni", 2)
+        return _interface(ctx, document, profile, service[len(_INTERFACE) :], remove)
     listener = _listener(document, service)
     if remove:
         fresh = _taken_off(document, listener, profile, (second, sni))
@@ -143,8 +155,34 @@ def _listener(document: Document, service: str) -> Listener:
     for listener in document.listeners:
         if listener.name.lower() == wanted.lower():
             return listener
-    known = ", ".join([_DELIVERY, *(_LISTENER + listener.name for listener in document.listeners)])
-    raise CommandFailed(f"There is no service called {service}. There are: {known}")
+    raise _no_service(document, service)
+
+
+def _no_service(document: Document, service: str) -> CommandFailed:
+    known = ", ".join(_services(document))
+    return CommandFailed(f"There is no service called {service}. There are: {known}")
+
+
+def _interface(ctx: Context, document: Document, profile: Certificate, name: str, remove: bool) -> Result:
+    interface = next((entry for entry in document.interfaces if entry.name.lower() == name.lower()), None)
+    if interface is None:
+        raise _no_service(document, _INTERFACE + name)
+    if remove and interface.certificate != profile.name:
+        raise CommandFailed(
+            f"Interface {interface.name} does not use {profile.name}. 'certconfig print' shows what is used"
+        )
+    if remove and (is_demo(profile.name) or document.certificate(DEMO) is None):
+        raise CommandFailed(f"Interface {interface.name} needs a certificate. Assign another one to it")
+    shown = find(document, DEMO) if remove else profile
+    key_of(ctx, shown)
+    fresh = interface.model_copy(update={"certificate": shown.name})
+    warnings = _dates(ctx, shown, document.interface_hostname(fresh), named=not remove)
+    interfaces = tuple(fresh if entry.name == fresh.name else entry for entry in document.interfaces)
+    verb = "uses {} no more" if remove else "uses {}"
+    facts = {"service": _INTERFACE + fresh.name, "certificate": profile.name, "removed": remove}
+    document = document.model_copy(update={"interfaces": interfaces})
+    message = f"Interface {fresh.name} {verb.format(profile.name)}."
+    return changed(ctx, document, message, facts, warnings)
 
 
 def _delivery(ctx: Context, document: Document, profile: Certificate, remove: bool) -> Result:
@@ -244,8 +282,13 @@ def _warnings(
     ctx: Context, document: Document, listener: Listener, profile: Certificate, *, remove: bool, sni: bool
 ) -> list[Problem]:
     """What clients of the listener will not like about what it uses now."""
-    now = ctx.services.now()
     shown = find(document, listener.certificate) if remove else profile
+    return _dates(ctx, shown, document.listener_hostname(listener), named=not (sni or remove))
+
+
+def _dates(ctx: Context, shown: Certificate, hostname: str, *, named: bool) -> list[Problem]:
+    """What clients that come to `hostname` will not like about a certificate; `named`: its names too."""
+    now = ctx.services.now()
     bundle = opened(shown)
     if is_demo(shown.name):
         return demo_problems(bundle.leaf, now)
@@ -255,13 +298,10 @@ def _warnings(
             f"{shown.name} is self-signed until the authority's answer has come: peers that verify refuse it."
         )
         found.append(warning("self-signed", text, f"Then 'certconfig replace {shown.name} FILE'."))
-    hostname = document.listener_hostname(listener)
-    if not (sni or remove or _covers(bundle, hostname)):
-        text = (
-            f"The names of {shown.name} do not include {hostname}, the name that the listener tells clients."
-        )
+    if named and not _covers(bundle, hostname):
+        text = f"The names of {shown.name} do not include {hostname}, the name that clients know it by."
         found.append(
-            warning("other-name", text, "Use a certificate for that name, or set the listener's hostname.")
+            warning("other-name", text, "Use a certificate for that name, or set the service's hostname.")
         )
     return found
 

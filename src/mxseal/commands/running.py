@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Literal, get_args, get_origin
 
 import click
@@ -23,12 +23,16 @@ from mxseal.commands.parameters import (
 )
 from mxseal.commands.registry import Command, Found, Registry, UsageFault, verbs
 from mxseal.commands.results import Done, File, Parts, Problems, Result, Text, failed
+from mxseal.commands.values import ValuesRefused, resolve, words_of
 from mxseal.commands.words import redact
+from mxseal.config.problem import Problem
 
 OK, FAILED, USAGE, INTERNAL, NOT_ALLOWED, CANCELLED = 0, 1, 2, 70, 77, 130
 """Exit statuses; 70 and 77 as in sysexits(3), 130 as after Ctrl-C."""
 
 Outcome = Literal["ok", "failed", "usage", "refused", "cancelled", "internal"]
+_Outcome = tuple[Outcome, str, int]
+"""How it ended, the sentence, and the exit status."""
 Deliver = Callable[[Result], Awaitable[None]]
 log = logging.getLogger(__name__)
 
@@ -57,6 +61,8 @@ class Ended(msgspec.Struct, frozen=True):
     outcome: Outcome
     message: str
     words: tuple[str, ...]
+    problems: tuple[Problem, ...] = ()
+    """What is wrong with single values of a call."""
 
 
 _STATUS: dict[Outcome, int] = {
@@ -78,20 +84,60 @@ class Runner:
         Cancelling the task cancels the command; it is reported before the cancellation goes on.
         """
         line = _Line(list(words))
+        return await self._reported(line, context, lambda: self._run(line, context, deliver))
+
+    async def _reported(
+        self,
+        line: _Line,
+        context: Context,
+        work: Callable[[], Awaitable[_Outcome]],
+        problems: Sequence[Problem] = (),
+    ) -> Ended:
         started = context.services.now()
         ended = Ended(CANCELLED, "cancelled", "cancelled", ())
         try:
-            outcome, message, status = await self._outcome(line, context, deliver)
-            ended = Ended(status, outcome, message, ())
+            outcome, message, status = await self._outcome(line, work)
+            ended = Ended(status, outcome, message, (), tuple(problems))
         finally:
             flags = line.command.secret_flags if line.command else self.commands.secret_flags
             ended = msgspec.structs.replace(ended, words=tuple(redact(line.words, flags)))
             self._audit(_record(started, context, ended))
         return ended
 
-    async def _outcome(self, line: _Line, context: Context, deliver: Deliver) -> tuple[Outcome, str, int]:
+    async def call(
+        self, words: Sequence[str], values: Mapping[str, Any], context: Context, deliver: Deliver
+    ) -> Ended:
+        """Run the command that `words` name with parameters that are values, not words (see `values`).
+
+        Everything else is as with `run`. Nobody is asked anything, whatever the client could answer; help
+        words mean nothing. Problems of single values are in the outcome, each with its parameter's name.
+        """
+        line = _Line(list(words))
+        problems: list[Problem] = []
+
+        async def work() -> _Outcome:
+            try:
+                return await self._call(line, values, context, deliver)
+            except ValuesRefused as refused:
+                problems.extend(refused.problems)
+                return "usage", str(refused), USAGE
+
+        return await self._reported(line, context, work, problems)
+
+    async def _call(
+        self, line: _Line, values: Mapping[str, Any], context: Context, deliver: Deliver
+    ) -> _Outcome:
+        found = self.commands.find(line.words)
+        if isinstance(found.node, click.Group) or found.rest:
+            raise UsageFault(_incomplete(found))
+        line.command = entry = found.node.entry
+        line.words = words_of(entry, values)
+        _authorise(entry, context)
+        return await _run_with(entry, context, resolve(entry, values, context), deliver)
+
+    async def _outcome(self, line: _Line, work: Callable[[], Awaitable[_Outcome]]) -> _Outcome:
         try:
-            return await self._run(line, context, deliver)
+            return await work()
         except UsageFault as fault:
             return "usage", str(fault), USAGE
         except CommandFailed as failure:
@@ -105,7 +151,7 @@ class Runner:
             log.exception("the command %s failed", " ".join(redact(line.words, self.commands.secret_flags)))
             return "internal", f"this is a fault of the gateway, told in its system log: {error!r}", INTERNAL
 
-    async def _run(self, line: _Line, context: Context, deliver: Deliver) -> tuple[Outcome, str, int]:
+    async def _run(self, line: _Line, context: Context, deliver: Deliver) -> _Outcome:
         wanted = _help_words(line.words)
         if wanted is not None:
             await deliver(Text(self.commands.help(self._known(wanted), context.width)))
@@ -116,17 +162,10 @@ class Runner:
         if isinstance(found.node, click.Group):
             raise UsageFault(_incomplete(found))
         line.command = entry = found.node.entry
-        if not allowed(context.role, entry.roles):
-            needed = " or ".join(sorted({"administrator", *entry.roles}))
-            sentence = f"'{' '.join(entry.words)}' needs the role {needed}; yours is {context.role}"
-            raise CommandFailed(sentence, NOT_ALLOWED)
+        _authorise(entry, context)
         parsed, given = self.commands.parse(found, context)
         values = await _Dialogue(entry, context, parsed).complete(given)
-        result = await _call(entry, context, values)
-        await _hand_over(result, context, deliver)
-        if failed(result):
-            return "failed", _first_message(result), FAILED
-        return "ok", "", OK
+        return await _run_with(entry, context, values, deliver)
 
     def _known(self, words: list[str]) -> list[str]:
         """The part of the words that leads to a command or group."""
@@ -148,6 +187,23 @@ class Runner:
             line.words = [*found.path, *choice.split()]
             found = self.commands.find(line.words)
         return found
+
+
+def _authorise(entry: Command, context: Context) -> None:
+    """Raises CommandFailed when the caller may not run it."""
+    if not allowed(context.role, entry.roles):
+        needed = " or ".join(sorted({"administrator", *entry.roles}))
+        sentence = f"'{' '.join(entry.words)}' needs the role {needed}; yours is {context.role}"
+        raise CommandFailed(sentence, NOT_ALLOWED)
+
+
+async def _run_with(entry: Command, context: Context, values: dict[str, Any], deliver: Deliver) -> _Outcome:
+    """Run it with values for all its parameters, and deliver what it gives."""
+    result = await _call(entry, context, values)
+    await _hand_over(result, context, deliver)
+    if failed(result):
+        return "failed", _first_message(result), FAILED
+    return "ok", "", OK
 
 
 class _Line:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable, Iterator
 
-from mxseal.config import check_levels, check_tls, check_trust
+from mxseal.config import check_interfaces, check_levels, check_tls, check_trust
 from mxseal.config.model import Document, Listener, PolicyLimits, SenderGroup
 from mxseal.config.problem import Problem, Rule, key_path
 from mxseal.config.values import split_host_port
@@ -42,6 +42,7 @@ def _repeated(names: Iterable[str]) -> list[str]:
 def _duplicates(document: Document) -> Iterator[Problem]:
     lists: dict[str, list[str]] = {
         "listeners": [entry.name for entry in document.listeners],
+        "interfaces": [entry.name for entry in document.interfaces],
         "sender_groups": [entry.name for entry in document.sender_groups],
         "mail_flow_policies": [entry.name for entry in document.mail_flow_policies],
         "certificates": [entry.name for entry in document.certificates],
@@ -78,6 +79,10 @@ def _certificate_names(document: Document) -> Iterator[Problem]:
             ("sni_certificates", listener.sni_certificates),
         )
         for name in names
+    ]
+    used += [
+        (key_path("interfaces", interface.name, "certificate"), interface.certificate)
+        for interface in document.interfaces
     ]
     used.append(("delivery.certificate", document.delivery.certificate))
     for path, name in used:
@@ -346,12 +351,14 @@ _RULES: tuple[Rule, ...] = (
     _duplicates, _certificate_names, _policy_names, _listener_names, _ports, _ssh_port,
     _listener_certificates, _listener_limits, _policy_limits, _open_relay_groups, _open_relay_default,
     _retries, _routes,
+    *check_interfaces.RULES,
     *check_levels.RULES,
     *check_tls.RULES,
     *check_trust.RULES,
 )  # fmt: skip
 _ADVICE: tuple[Rule, ...] = (
     _nothing_accepted, _never_reached, _no_name, _alerts_for_nobody,
+    *check_interfaces.ADVICE,
     *check_levels.ADVICE,
     *check_tls.ADVICE,
     *check_trust.ADVICE,

@@ -17,6 +17,7 @@ from mxseal.config.model import (
     Certificate,
     Destination,
     Document,
+    Interface,
     Listener,
     MailFlowPolicy,
     SenderGroup,
@@ -270,14 +271,19 @@ class History:
         return document
 
 
-def initial(hostname: str, *, smtp_port: int = 2525, demo: Certificate | None = None) -> Document:
+def initial(
+    hostname: str, *, smtp_port: int = 2525, https_port: int | None = None, demo: Certificate | None = None
+) -> Document:
     """The first document of a fresh home. It relays for nobody and accepts mail for no domain yet.
 
-    `demo` is the installation's own demonstration certificate; listener and delivery use it.
+    `demo` is the installation's own demonstration certificate; listener, interface and delivery use it.
+    `https_port` None: there is no interface.
     """
+    interfaces = () if https_port is None else (Interface(name="Management", https_port=https_port),)
     return Document(
         hostname=hostname,
         listeners=(Listener(name="IncomingMail", address="127.0.0.1", port=smtp_port),),
+        interfaces=interfaces,
         sender_groups=(
             SenderGroup(name="RELAYLIST", policy="RELAYED"),
             SenderGroup(name="BLOCKLIST", policy="BLOCKED"),

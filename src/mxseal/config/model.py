@@ -89,6 +89,23 @@ class Listener(Table):
     limits: ListenerLimits = ListenerLimits()
 
 
+class Interface(Table):
+    """`[[interfaces]]`: where web GUI and API are served. Mail comes in through listeners."""
+
+    name: Name
+    address: IpAddress = "127.0.0.1"
+    hostname: Domain | None = None
+    """The name by which browsers reach it; the document's hostname when left out."""
+    https: bool = True
+    https_port: Port = 8443
+    certificate: Name = "Demo"
+    http: bool = False
+    """Whether clear text is answered too: it serves nothing, and leads to HTTPS or says where that is."""
+    http_port: Port = 8080
+    redirect: bool = True
+    """Whether HTTP sends browsers on to HTTPS."""
+
+
 class SenderGroup(Table):
     """`[[sender_groups]]`: which connecting hosts get which policy; the first group that matches wins."""
 
@@ -350,6 +367,7 @@ class Document(Table):
     """Where mail to postmaster of this host, also without a domain, goes; None: to the postmaster of the
     first domain in recipient_access."""
     listeners: tuple[Listener, ...] = ()
+    interfaces: tuple[Interface, ...] = ()
     sender_groups: tuple[SenderGroup, ...] = ()
     mail_flow_policies: tuple[MailFlowPolicy, ...] = ()
     default_policy: Name = "ACCEPTED"
@@ -374,6 +392,9 @@ class Document(Table):
 
     def listener_hostname(self, listener: Listener) -> str:
         return listener.hostname or self.hostname
+
+    def interface_hostname(self, interface: Interface) -> str:
+        return interface.hostname or self.hostname
 
     def policy(self, name: str) -> MailFlowPolicy:
         """The mail flow policy called `name`; `check` has made sure that it exists."""

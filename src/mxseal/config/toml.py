@@ -20,6 +20,7 @@ LARGEST = 4 << 20
 """Bytes of the largest document that is read."""
 NAMED = {
     "listeners": "name",
+    "interfaces": "name",
     "sender_groups": "name",
     "mail_flow_policies": "name",
     "destinations": "domain",

@@ -254,6 +254,11 @@ class Crew:
     def running(self) -> bool:
         return self._in_force is not None
 
+    @property
+    def whole(self) -> bool:
+        """Whether all workers that should take mail run."""
+        return all(place.life and not place.life.done() for place in self._places if place.listening)
+
     async def reopen_logs(self) -> None:
         """Return when every worker writes to the newest files."""
         await self._all(wire.ReopenLogs())

@@ -74,13 +74,16 @@ class CommandRun(Event, frozen=True, kw_only=True, tag=True):
 
 
 class CertificateServed(Event, frozen=True, kw_only=True, tag=True):
-    """A probe of the gateway's own listener saw this certificate on the wire."""
+    """A probe of one of the gateway's own ports saw this certificate on the wire."""
 
     listener: str
+    """Its name, or that of the interface."""
     certificate: str
     sha256: str
     expected: bool
     """Whether it is the one that the configuration assigns."""
+    service: str = "listener"
+    """listener, or interface: an HTTPS port."""
 
 
 class WorkerDied(Event, frozen=True, kw_only=True, tag=True):

@@ -33,6 +33,8 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     server_name: str | None
     sha256: str | None
     """Fingerprint (colon hex) of the leaf, None when none was seen; `problem` says why."""
+    service: str = "listener"
+    """listener, or interface: an HTTPS port."""
     certificate: str = ""
     """Name of the profile that was hoped for, filled in by who asked."""
     expected: bool = False
@@ -59,6 +61,8 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     hostname: str
     server_name: str | None
     fingerprint: str
+    service: str = "listener"
+    """An interface is asked like a listener with TLS from the first byte."""
     key_type: str
     """RSA or ECDSA: decides the cipher list, so that both certificates of a pair can be seen."""
 
@@ -105,6 +109,7 @@ class Probe:
         if isinstance(result, _NotSeen):
             return Seen(
                 listener=listener.name,
+                service=wanted.service,
                 server_name=wanted.server_name,
                 sha256=None,
                 hidden=result.hidden,
@@ -114,6 +119,7 @@ class Probe:
         sha256 = ":".join(digest[i : i + 2] for i in range(0, 64, 2))
         return Seen(
             listener=listener.name,
+            service=wanted.service,
             server_name=wanted.server_name,
             sha256=sha256,
             expected=sha256 == wanted.fingerprint,
@@ -143,5 +149,6 @@ class Probe:
         result = await channel.start_tls(self._context(wanted.key_type), wanted.server_name, None, _SECONDS)
         if isinstance(result, TlsFault):
             return _NotSeen(f"the handshake failed: {result.reason}")
-        channel.send(QUIT)
+        if wanted.service == "listener":
+            channel.send(QUIT)
         return result

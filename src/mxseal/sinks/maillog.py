@@ -301,7 +301,8 @@ def _configuration_committed(event: facts.ConfigurationCommitted) -> list[Line]:
 
 
 def _certificate_served(event: facts.CertificateServed) -> list[Line]:
-    served = f"Listener {event.listener} serves the certificate {event.certificate}, SHA-256 {event.sha256}"
+    who = f"{event.service.capitalize()} {event.listener}"
+    served = f"{who} serves the certificate {event.certificate}, SHA-256 {event.sha256}"
     if event.expected:
         return _info(served)
     return [("Warning", f"{served}, which is not the one that is assigned to it")]

@@ -1,0 +1,56 @@
+"""All that is served over HTTPS, put together in one place."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Mount, Route
+from starlette.types import ASGIApp
+
+from mxseal.clock import Clock
+from mxseal.commands.running import Runner
+from mxseal.commands.services import Services
+from mxseal.events.bus import Bus
+from mxseal.faces.http_guard import Guard
+from mxseal.faces.web import site as web
+
+
+class HttpServices(Services, Protocol):
+    """What the HTTP faces need beside what the commands need."""
+
+    @property
+    def clock(self) -> Clock: ...
+
+    @property
+    def bus(self) -> Bus: ...
+
+    @property
+    def ready(self) -> bool:
+        """Whether mail is taken: all workers run, and nothing is stopping."""
+        ...
+
+
+def compose(runner: Runner, services: HttpServices) -> ASGIApp:
+    """The application of every HTTPS port."""
+
+    async def live(_request: Request) -> Response:
+        return JSONResponse({"status": "live"})
+
+    async def ready(_request: Request) -> Response:
+        return (
+            JSONResponse({"status": "ready"})
+            if services.ready
+            else JSONResponse({"status": "not ready"}, 503)
+        )
+
+    site = Starlette(
+        routes=[
+            Route("/health/live", live),
+            Route("/health/ready", ready),
+            Mount("/", web.build(runner, services)),
+        ]
+    )
+    return Guard(site, services.now)
