@@ -43,9 +43,7 @@ class Caller:
 
 async def test_values_are_what_words_would_say() -> None:
     caller = Caller()
-    ended = await caller.call(
-        "pot new", name="Kyusu", litres=1, glaze="Celadon", mark=["a", "b"], signed=True
-    )
+    ended = await caller.call("pot new", name="K", litres=1, glaze="Celadon", mark=["a", "b"], signed=True)
     assert ended.outcome == "ok"
     assert caller.result["litres"] == 1.0
     assert (caller.result["glaze"], caller.result["marks"], caller.result["signed"]) == (
