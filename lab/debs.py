@@ -23,7 +23,17 @@ from pathlib import Path
 from lab import Unavailable
 from lab.place import open_to_all
 
-PACKAGES = ("postfix", "exim4-daemon-light", "libnss-wrapper", "knot", "testssl.sh", "openssh-client")
+PACKAGES = (
+    "postfix",
+    "exim4-daemon-light",
+    "libnss-wrapper",
+    "knot",
+    "testssl.sh",
+    "openssh-client",
+    "rsyslog",
+    "rsyslog-openssl",
+    "prometheus",
+)
 _TOOLS = ("apt-get", "apt-cache", "dpkg", "dpkg-query")
 _COMPLETE = ".complete"
 

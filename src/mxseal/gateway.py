@@ -28,7 +28,7 @@ from mxseal.clock import Clock, Timer
 from mxseal.commands.certificate_trust import trusted
 from mxseal.commands.context import CommandFailed
 from mxseal.commands.running import AuditRecord
-from mxseal.commands.services import Figure
+from mxseal.commands.services import Figure, PushState
 from mxseal.config.check import Problem
 from mxseal.config.history import BuildFailed, Built, History
 from mxseal.config.model import Document, Interface, Listener
@@ -53,6 +53,7 @@ from mxseal.relay.routing import mail_domain
 from mxseal.sinks.counts import figures
 from mxseal.sinks.files import LogFile, Surroundings
 from mxseal.sinks.logs import LogSinks
+from mxseal.sinks.pushing import Pushing, Ready
 from mxseal.storage.home import Home
 from mxseal.storage.numbers import Numbers
 from mxseal.storage.peers import PeersFile
@@ -86,6 +87,7 @@ class Prepared(msgspec.Struct):
     sockets: dict[Place, socket.socket]
     crew: Crew
     faces: Sequence[Face]
+    pushes: Ready
 
     def discard(self) -> None:
         for sock in self.sockets.values():
@@ -116,10 +118,16 @@ class Gateway:
         self.bus = Bus()
         self.bell = Bell()
         document = self.history.current().document
+        self.pushing = Pushing(home.root, self.bus, clock, self.keys)
         around = Surroundings(
-            home.root, clock, asyncio.get_running_loop().call_soon, self.bell.ring, turned=self._log_turned
+            home.root,
+            clock,
+            asyncio.get_running_loop().call_soon,
+            self.bell.ring,
+            turned=self._log_turned,
+            expiring=self.pushing.expiring,
         )
-        self.logs = LogSinks(around, self.serial(), document.logs)
+        self.logs = LogSinks(around, self.serial(), document)
         for sink in self.logs.sinks:
             self.bus.add(sink)
         self.ports = Ports(inherited)
@@ -218,7 +226,8 @@ class Gateway:
         except ContextsRefused as refused:
             problems += [Problem(p.path, p.text.rstrip("."), p.remedy) for p in refused.problems]
         sockets, taken = self.ports.open(document.listeners)
-        problems += taken
+        pushes, refused_pushes = self.pushing.build(document)
+        problems += [*taken, *self.logs.prepare(document), *refused_pushes]
         for face in self.faces:
             problems += face.prepare(document)
         if not problems and self.crew.running:
@@ -229,7 +238,7 @@ class Gateway:
             for face in self.faces:
                 face.forget()
             raise BuildFailed(problems)
-        return Prepared(live, DnsResolver(document.dns, self.clock), sockets, self.crew, self.faces)
+        return Prepared(live, DnsResolver(document.dns, self.clock), sockets, self.crew, self.faces, pushes)
 
     async def put_in_force(self, built: Built, revision: Revision, document: Document) -> Sequence[str]:
         """See `Services.put_in_force`."""
@@ -249,9 +258,10 @@ class Gateway:
     async def _swap(self, built: Prepared, document: Document) -> None:
         self._live = built.live
         self._resolver = built.resolver
-        self.logs.configure(document.logs)
+        self.logs.configure(document)
         self.ports.put_in_force(document.listeners, built.sockets)
         await self.crew.adopt()
+        await self.pushing.configure(built.pushes)
 
     async def probe(self) -> list[Seen]:
         """What each listener serves, seen from outside: each certificate of it, also by server name."""
@@ -283,6 +293,7 @@ class Gateway:
         """Open the ports and begin to deliver. BuildFailed when the document in force can't be built."""
         current = self.history.current()
         self._revision = current.number
+        self.pushing.load(current.document)
         self.logs.open()
         prepared = await self.build(current.document)
         self._live, self._resolver = prepared.live, prepared.resolver
@@ -290,6 +301,7 @@ class Gateway:
         if problems := await self.crew.start(self._in_force):
             raise BuildFailed(problems)
         self._arm_daily()
+        await self.pushing.configure(prepared.pushes)
         self.crls.start(current.document)
         self.alerts.start(current.document)
         self.bus.publish(
@@ -359,6 +371,7 @@ class Gateway:
         await self.alerts.stop()
         self.bus.publish(GatewayStopped(at=self.clock.now(), pid=os.getpid()))
         self.logs.close()
+        await self.pushing.stop()
         self.state.close()
 
     def audit(self, record: AuditRecord) -> None:
@@ -375,6 +388,16 @@ class Gateway:
                 message=record.message,
             )
         )
+
+    # --- logs -----------------------------------------------------------------------------------------------
+
+    def pushes(self) -> Sequence[PushState]:
+        """See `Services.pushes`."""
+        return self.pushing.states()
+
+    def roll_over(self, log: str) -> Sequence[str]:
+        """See `Services.roll_over`."""
+        return self.logs.rotate(log)
 
     # --- what alerts ask ------------------------------------------------------------------------------------
 

@@ -108,7 +108,7 @@ SECTIONS = (
                 "smtp_routes",
             ),
             *("destinations", "delivery", "queue", "certificates", "dns", "ssh", "logs"),
-            *("trust", "ssl", "tls_overrides", "alerts"),
+            *("trust", "ssl", "tls_overrides", "alerts", "log_subscriptions"),
         ),
     ),
     Section(
@@ -262,7 +262,20 @@ SECTIONS = (
         "[administration over SSH](ssh.md).\n",
         example='[ssh]\naddress = "192.0.2.25"\n',
     ),
-    Section(table=model.Logs, title="`[logs]`", text="See [reading mail_logs](reading-mail-logs.md).\n"),
+    Section(
+        table=model.Logs,
+        title="`[logs]`",
+        text="Written by `logconfig setup`. See [logs](logs.md) and "
+        "[reading mail_logs](reading-mail-logs.md).\n",
+    ),
+    Section(
+        table=model.LogSubscription,
+        title="`[[log_subscriptions]]`: logs of their own",
+        text="Written by `logconfig`. See [logs](logs.md).\n",
+        example='[[log_subscriptions]]\nname = "mail_logs"\nkind = "mail"\nkeep_files = 30\n\n'
+        '[log_subscriptions.push]\nhost = "logs.example.com"\n',
+    ),
+    Section(table=model.SyslogPush, title="`[log_subscriptions.push]`: to a syslog server", text=""),
 )
 _ROUTES = (
     "Recipient domain, `.domain` for its sub-domains, or `all`, to next hops that are tried in order. "
@@ -376,4 +389,14 @@ WORDS = {
     "Logs.keep_days": "Days for which files are kept",
     "Logs.json_log": "Whether [the JSON log](json-log.md) is written",
     "Logs.time": "Local time or UTC",
+    "LogSubscription.kind": "`mail`: text of the reference; `json`: every event; `authentication`: logins; "
+    "`audit`: what administrators do",
+    "LogSubscription.level": "How much it tells; the JSON kind has everything. Left out, here and below: as "
+    "in `[logs]`",
+    "LogSubscription.rotate_bytes": "Size at which a new file is begun",
+    "LogSubscription.rotate_seconds": "Age at which a new file is begun; 0: never",
+    "LogSubscription.keep_files": "Files that are kept, the current one counts",
+    "LogSubscription.keep_days": "Days for which files are kept",
+    "LogSubscription.push": "See [below](#log_subscriptionspush-to-a-syslog-server)",
+    "SyslogPush.facility": "Of every message; `local4` and the severity informational are `<166>`",
 }

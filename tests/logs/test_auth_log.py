@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mxseal.clock import ManualClock
-from mxseal.config.model import Logs
+from mxseal.config.model import Document, Logs
 from mxseal.events.types import Event, LoggedOut, LoginFailed, LoginsHeldBack, LoginSucceeded
 from mxseal.logs.retained import retained
 from mxseal.sinks.authlog import TABLE
@@ -59,7 +59,7 @@ def test_what_a_stranger_types_as_a_name_stays_one_short_line() -> None:
 
 def test_logins_are_in_their_own_log_and_not_in_that_of_mail(tmp_path: Path) -> None:
     assert set(TABLE) <= SILENT
-    logs = LogSinks(Surroundings(tmp_path, ManualClock(AT), lambda call: call()), "SN", UTC)
+    logs = LogSinks(Surroundings(tmp_path, ManualClock(AT), lambda call: call()), "SN", Document(logs=UTC))
     logs.open()
     event = LoggedOut(at=AT, user="admin", remote="1.2.3.4", face="ssh", ending="idle")
     for sink in logs.sinks:
@@ -75,7 +75,7 @@ def test_logins_are_in_their_own_log_and_not_in_that_of_mail(tmp_path: Path) -> 
 
 def test_a_process_that_keeps_no_logs_begins_no_log_of_logins(tmp_path: Path) -> None:
     around = Surroundings(tmp_path, ManualClock(AT), lambda call: call(), keeper=False)
-    logs = LogSinks(around, "SN", UTC)
+    logs = LogSinks(around, "SN", Document(logs=UTC))
     logs.open()
     logs.close()
     assert not (tmp_path / "logs" / "authentication").exists()

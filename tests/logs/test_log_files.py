@@ -15,12 +15,13 @@ from typing import cast
 import pytest
 
 from mxseal.clock import ManualClock
-from mxseal.config.model import Logs
+from mxseal.config.model import Document, Logs
+from mxseal.config.subscriptions import wanted
 from mxseal.events import types as facts
 from mxseal.logs.retained import retained
 from mxseal.sinks.files import KEPT_BYTES, LogFile, Surroundings
 from mxseal.sinks.jsonlog import JsonLog, encode
-from mxseal.sinks.maillog import MailLog
+from mxseal.sinks.maillog import TextLog
 from mxseal.tls.facts import TlsFault
 
 UTC = Logs(time="utc", rotate_bytes=4096)
@@ -292,7 +293,9 @@ def test_mail_logs_begin_and_end_as_the_reference_s(tmp_path: Path) -> None:
     place = Place(tmp_path / "unused")
     place.file.close()
     around = Surroundings(tmp_path, place.clock, place.turn)
-    log = MailLog(around, UTC, version="0.1.0", serial="421F6D8FB9C75E19C425-C9AEA81B2B70")
+    log = TextLog(
+        around, wanted(Document(logs=UTC))[0], version="0.1.0", serial="421F6D8FB9C75E19C425-C9AEA81B2B70"
+    )
     log.file.open()
     log.handle(facts.ConnectionLost(at=place.clock.now(), icid=7))
     log.file.rotate()
@@ -309,7 +312,8 @@ def test_mail_logs_begin_and_end_as_the_reference_s(tmp_path: Path) -> None:
 def test_each_line_of_the_json_log_is_an_event(tmp_path: Path) -> None:
     place = Place(tmp_path / "unused")
     place.file.close()
-    log = JsonLog(Surroundings(tmp_path, place.clock, place.turn), Logs(headers=False))
+    json_log = wanted(Document(logs=Logs(headers=False)))[1]
+    log = JsonLog(Surroundings(tmp_path, place.clock, place.turn), json_log)
     log.file.open()
     log.handle(facts.ConnectionLost(at=1.5, icid=7))
     log.handle(

@@ -13,6 +13,7 @@ from mxseal.tls.facts import TlsFacts, TlsFault
 _DOMAIN = "partner.example"
 _HOST = "mx.partner.example"
 _PRINT = ":".join(["AB"] * 32)
+_SYSLOG = "tls://logs.example.com:6514"
 _CRL = "http://crl.partner.example/ca.crl"
 
 
@@ -41,6 +42,19 @@ def _events() -> list[Event]:
         ),
         facts.ReloadRefused(at=at, problem="delivery.ca_file: /etc/ssl/own.pem can't be read"),
         facts.WorkerDied(at=at, worker=0, pid=4242, status=-9),
+        facts.LogLinesLost(
+            at=at, log="mail_logs", server=_SYSLOG, lines=1200, file="mail.@20260214T192028.s"
+        ),
+        facts.LogPushFailed(
+            at=at,
+            log="mail_logs",
+            server=_SYSLOG,
+            reason="connection timed out",
+            since=at,
+            lasting=True,
+            waiting=4096,
+        ),
+        facts.LogPushConnected(at=at, log="mail_logs", server=_SYSLOG),
         facts.OutboundTlsSucceeded(at=at, dcid=0, domain=_DOMAIN, host=_HOST, facts=tls),
         facts.CertificateServed(
             at=at, listener="IncomingMail", certificate="mx", sha256=_PRINT, expected=True

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from mxseal.alerts.alert import Alert, plain
+from mxseal.alerts.alert import Alert, moment, plain
 from mxseal.events import types as facts
 from mxseal.events.types import Event
 from mxseal.tls.facts import Diagnosis
@@ -259,6 +259,59 @@ def _worker_died(event: facts.WorkerDied) -> Alert:
     )
 
 
+def _push_failed(event: facts.LogPushFailed) -> Alert | None:
+    """Once it lasts: a server that is started again is no trouble, and nothing is lost meanwhile."""
+    if not event.lasting:
+        return None
+    details = [
+        ("Log", event.log), ("Server", event.server), ("Reason", plain(event.reason)),
+        ("Since", moment(event.since)), ("Bytes that wait", str(event.waiting)),
+    ]  # fmt: skip
+    remedy = "Lines wait in the log's files until 'keep_files' is reached; see 'logconfig status'."
+    if event.diagnosis is not None:
+        details += _diagnosed(event.diagnosis)
+        remedy = f"{event.diagnosis.remedy} {remedy}"
+    return Alert(
+        kind="log-push-failed",
+        alert_class="system",
+        severity="warning",
+        key=f"log-push:{event.log}",
+        title=f"The log {event.log} can't be sent to {event.server}: {plain(event.reason, 200)}",
+        details=tuple(details),
+        remedy=remedy,
+    )
+
+
+def _push_works(event: facts.LogPushConnected) -> Over:
+    key = f"log-push:{event.log}"
+    return Over(
+        key,
+        Alert(
+            kind="log-push-works-again",
+            alert_class="system",
+            severity="information",
+            key=f"again:{key}",
+            title=f"The log {event.log} is sent to {event.server} again",
+            details=(("Log", event.log), ("Server", event.server)),
+            remedy="Nothing. What waited in the log's files is sent now.",
+        ),
+    )
+
+
+def _lines_lost(event: facts.LogLinesLost) -> Alert:
+    count = "Lines" if event.lines is None else f"{event.lines} lines"
+    return Alert(
+        kind="log-lines-lost",
+        alert_class="system",
+        severity="critical",
+        key=f"log-lost:{event.log}",
+        title=f"{count} of the log {event.log} were deleted before {event.server} could be told of them",
+        details=(("Log", event.log), ("Server", event.server), ("File", event.file)),
+        remedy="Make the server reachable, or keep more: 'logconfig edit' with --keep-files, --keep-days or "
+        "--rotate-bytes.",
+    )
+
+
 RULES: dict[type[Event], Callable[[Any], Finding | None]] = {
     facts.OutboundTlsFailed: _tls_failed,
     facts.OutboundTlsSucceeded: _tls_works,
@@ -270,11 +323,15 @@ RULES: dict[type[Event], Callable[[Any], Finding | None]] = {
     facts.WorkerDied: _worker_died,
     facts.RevocationListFailed: _list_failed,
     facts.RevocationListFetched: _list_fetched,
+    facts.LogPushFailed: _push_failed,
+    facts.LogPushConnected: _push_works,
+    facts.LogLinesLost: _lines_lost,
 }
 
 
 ENDING = frozenset({
     "tls-failed", "certificate-not-served", "storage-trouble", "disk-nearly-full", "queue-age", "crl-missing",
+    "log-push-failed",
 })  # fmt: skip
 """Kinds of troubles of which it is told that they are over."""
 

@@ -137,6 +137,19 @@ def build(document: Document, keys: KeyStore, previous: Live | None, now: float)
     return Live(servers=servers, delivery=delivering)
 
 
+def client(document: Document, keys: KeyStore, certificate: str | None, path: str, now: float) -> Delivering:
+    """Contexts for a server that is no next hop, such as one for logs: lists of authorities and versions are
+    those of deliveries, the client certificate is the profile called `certificate`. `path`: its key in the
+    document. Raises ContextsRefused, StorageRefused."""
+    builder = _Builder(document, keys, None, now)
+    profile = document.certificate(certificate) if certificate is not None else None
+    builder.use(profile)
+    delivering = builder.delivery(document.delivery.model_copy(update={"certificate": certificate}))
+    if builder.problems or delivering is None:
+        raise ContextsRefused([msgspec.structs.replace(each, path=path) for each in builder.problems])
+    return delivering
+
+
 class _Builder:
     """Collects problems on the way, so that all are told at once."""
 
@@ -151,6 +164,11 @@ class _Builder:
     def certificates(self) -> None:
         """Look at every certificate; what is wrong with one is told here, once, not at its uses."""
         for profile in self._document.certificates:
+            self.use(profile)
+
+    def use(self, profile: Certificate | None) -> None:
+        """Have this one at hand."""
+        if profile is not None:
             self._materials[profile.name] = self._usable(profile)
 
     def listener(self, listener: Listener) -> Serving | None:

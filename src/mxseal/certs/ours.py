@@ -42,7 +42,11 @@ def listener_offer(document: Document, listener: Listener, now: float) -> OurSet
 
 def delivery_offer(document: Document, now: float) -> OurSettings:
     """Of deliveries; key types only where a client certificate is shown."""
-    name = document.delivery.certificate
+    return client_offer(document, document.delivery.certificate, now)
+
+
+def client_offer(document: Document, name: str | None, now: float) -> OurSettings:
+    """As a client of a server, with the certificate of the profile called `name`, if any."""
     bundle = _bundle(document, name) if name else None
     return OurSettings(
         versions=_versions("outbound", document.ssl.outbound),

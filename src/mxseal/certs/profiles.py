@@ -219,6 +219,11 @@ def uses(document: Document, name: str) -> list[str]:
     found += [https(interface) for interface in document.interfaces if interface.certificate == name]
     if document.delivery.certificate == name:
         found.append(DELIVERY)
+    found += [
+        f"log {entry.name} (syslog push)"
+        for entry in document.log_subscriptions
+        if entry.push is not None and entry.push.certificate == name
+    ]
     return found
 
 

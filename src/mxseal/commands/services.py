@@ -36,6 +36,26 @@ class Figure(msgspec.Struct, frozen=True):
     """Shown by `status detail` only."""
 
 
+class PushState(msgspec.Struct, frozen=True, kw_only=True):
+    """How sending a log to its syslog server goes."""
+
+    log: str
+    server: str
+    """transport://host:port."""
+    state: str
+    """connected, connecting or waiting (for the next attempt)."""
+    since: float | None
+    """When that began: seconds since the epoch."""
+    sent: int
+    """Lines since the gateway started."""
+    waiting: int
+    """Bytes in the log's files that were not sent."""
+    lost: int
+    """Lines that were deleted before they could be sent, since the gateway started."""
+    problem: str = ""
+    """Why the last attempt failed; empty while connected."""
+
+
 class Mail(Protocol):
     """The queue of all workers together. StorageRefused where a disk refuses."""
 
@@ -145,6 +165,14 @@ class Services(Protocol):
 
     def log_wait(self) -> Wait:
         """Returns, each time it is awaited, when lines were written to a log since the last time."""
+        ...
+
+    def pushes(self) -> Sequence[PushState]:
+        """How sending to syslog servers goes, a log each."""
+        ...
+
+    def roll_over(self, log: str) -> Sequence[str]:
+        """Save the current file of a log and begin another; the names of those that were."""
         ...
 
     async def probe(self) -> Sequence[Seen]:

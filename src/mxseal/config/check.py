@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable, Iterator
 
-from mxseal.config import check_interfaces, check_levels, check_tls, check_trust
+from mxseal.config import check_interfaces, check_levels, check_logs, check_tls, check_trust
 from mxseal.config.model import Document, Listener, PolicyLimits, SenderGroup
 from mxseal.config.problem import Problem, Rule, key_path
 from mxseal.config.values import split_host_port
@@ -47,6 +47,7 @@ def _duplicates(document: Document) -> Iterator[Problem]:
         "mail_flow_policies": [entry.name for entry in document.mail_flow_policies],
         "certificates": [entry.name for entry in document.certificates],
         "trust.authorities": [entry.name for entry in document.trust.authorities],
+        "log_subscriptions": [entry.name for entry in document.log_subscriptions],
         "alerts.recipients": [entry.address for entry in document.alerts.recipients],
         "alerts.webhooks": [entry.name for entry in document.alerts.webhooks],
     }
@@ -85,6 +86,11 @@ def _certificate_names(document: Document) -> Iterator[Problem]:
         for interface in document.interfaces
     ]
     used.append(("delivery.certificate", document.delivery.certificate))
+    used += [
+        (key_path("log_subscriptions", entry.name, "push", "certificate"), entry.push.certificate)
+        for entry in document.log_subscriptions
+        if entry.push is not None
+    ]
     for path, name in used:
         if name is not None and name not in known:
             yield Problem(path, f"there is no certificate called {name!r}", _known(known))
@@ -353,6 +359,7 @@ _RULES: tuple[Rule, ...] = (
     _retries, _routes,
     *check_interfaces.RULES,
     *check_levels.RULES,
+    *check_logs.RULES,
     *check_tls.RULES,
     *check_trust.RULES,
 )  # fmt: skip
@@ -360,6 +367,7 @@ _ADVICE: tuple[Rule, ...] = (
     _nothing_accepted, _never_reached, _no_name, _alerts_for_nobody,
     *check_interfaces.ADVICE,
     *check_levels.ADVICE,
+    *check_logs.ADVICE,
     *check_tls.ADVICE,
     *check_trust.ADVICE,
 )  # fmt: skip

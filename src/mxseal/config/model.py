@@ -16,8 +16,10 @@ from mxseal.config.values import (
     Domain,
     DomainPattern,
     Fingerprint,
+    Host,
     HostPort,
     IpAddress,
+    LogName,
     MailAddress,
     Member,
     Name,
@@ -36,6 +38,15 @@ DeliveryLevel = Literal[
 Protocol = Literal["TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"]
 Severity = Literal["critical", "warning", "information"]
 AlertClass = Literal["system", "delivery", "certificates", "storage", "security"]
+LogLevel = Literal["Critical", "Warning", "Info", "Debug", "Trace"]
+LogKind = Literal["mail", "json", "authentication", "audit"]
+"""mail: text of the reference; json: every event; authentication: logins; audit: what administrators do."""
+Facility = Literal[
+    "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp",
+    "ntp", "security", "console", "clock",
+    "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7",
+]  # fmt: skip
+"""In the order of their numbers (RFC 5424 §6.2.1)."""
 Action = Literal["accept", "relay", "reject", "refuse"]
 
 
@@ -347,16 +358,58 @@ class Ssh(Table):
 
 
 class Logs(Table):
-    """`[logs]`: the mail log and its JSON twin. Bytes, counts, days."""
+    """`[logs]`: what holds for all logs that say nothing else. Bytes, seconds, counts, days."""
 
-    level: Literal["Critical", "Warning", "Info", "Debug", "Trace"] = "Info"
+    level: LogLevel = "Info"
     rotate_bytes: Annotated[int, Field(ge=4096)] = 100 << 20
+    rotate_seconds: Annotated[float, Field(ge=0, le=366 * 86_400)] = 0.0
+    """Age at which a log file is closed and a new one begun, unless nothing was written; 0: never."""
     keep_files: Count = 10
     keep_days: Count = 90
     json_log: bool = True
     time: Literal["local", "utc"] = "local"
     headers: bool = True
     """Whether subjects are logged."""
+
+
+class SyslogPush(Table):
+    """`[log_subscriptions.push]`: lines of a log to a syslog server."""
+
+    host: Host
+    """Name or address of the server."""
+    port: Port | None = None
+    """None: 6514 with TLS, else 514."""
+    transport: Literal["tls", "tcp", "udp"] = "tls"
+    """tls: RFC 5425, and the server must prove who it is; tcp and udp: anybody on the way can read and
+    change what is sent."""
+    format: Literal["rfc5424", "rfc3164", "esa"] = "rfc5424"
+    """esa: that of the reference (§4.1), which names no host."""
+    framing: Literal["octets", "newline"] | None = None
+    """Between two messages on one connection (RFC 6587): their length before each, or a line end behind it;
+    None: octets with TLS, as RFC 5425 demands, newline with TCP."""
+    facility: Facility = "local4"
+    server_name: Host | None = None
+    """The name that the server's certificate must have; None: `host`."""
+    certificate: Name | None = None
+    """Client certificate for servers that ask for one; None: none is shown."""
+
+
+class LogSubscription(Table):
+    """`[[log_subscriptions]]`: a log of its own, or other settings for one that is always there: mail_logs,
+    json_logs, authentication, audit_logs. None: as in `[logs]`."""
+
+    name: LogName
+    """Of the log, and of its folder below 'logs' in the home."""
+    kind: LogKind
+    level: LogLevel | None = None
+    filename: LogName | None = None
+    """What its files' names begin with; None: the name of its kind."""
+    rotate_bytes: Annotated[int, Field(ge=4096)] | None = None
+    rotate_seconds: Annotated[float, Field(ge=0, le=366 * 86_400)] | None = None
+    keep_files: Count | None = None
+    keep_days: Count | None = None
+    push: SyslogPush | None = None
+    """None: it stays on this machine."""
 
 
 class Document(Table):
@@ -389,6 +442,7 @@ class Document(Table):
     dns: Dns = Dns()
     ssh: Ssh = Ssh()
     logs: Logs = Logs()
+    log_subscriptions: tuple[LogSubscription, ...] = ()
 
     def listener_hostname(self, listener: Listener) -> str:
         return listener.hostname or self.hostname

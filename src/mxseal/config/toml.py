@@ -25,6 +25,7 @@ NAMED = {
     "mail_flow_policies": "name",
     "destinations": "domain",
     "certificates": "name",
+    "log_subscriptions": "name",
 }
 """Arrays of tables, and the key that tells their entries apart."""
 

@@ -16,6 +16,7 @@ from pydantic import AfterValidator, Field
 from mxseal.smtp.grammar import Flaw, mailbox, split_address
 
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)$")
+_LOG_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,62}$")
 DEFAULT = "default"
 
@@ -136,6 +137,21 @@ def _profile_name(text: str) -> str:
     return text
 
 
+def _log_name(text: str) -> str:
+    """A name that is a folder's and a file's too: nothing of a path can be in it."""
+    if not _LOG_NAME.fullmatch(text):
+        raise ValueError(f"{text!r} can't be a log's name: use letters, digits, '_' and '-', at most 63")
+    return text
+
+
+def _host(text: str) -> str:
+    """An address, or a host's name. Raises ValueError with a remedy."""
+    try:
+        return str(ipaddress.ip_address(text.strip().strip("[]")))
+    except ValueError:
+        return domain_name(text)
+
+
 def mail_address(text: str) -> str:
     """'user@example.com' with the domain in A-labels. Raises ValueError with a remedy."""
     found = mailbox(text.strip())
@@ -181,6 +197,8 @@ HostPort = Annotated[str, AfterValidator(_host_port)]
 Member = Annotated[str, AfterValidator(_member)]
 IpAddress = Annotated[str, AfterValidator(_ip)]
 Name = Annotated[str, AfterValidator(_profile_name)]
+LogName = Annotated[str, AfterValidator(_log_name)]
+Host = Annotated[str, AfterValidator(_host)]
 SenderPattern = Annotated[str, AfterValidator(_sender_pattern)]
 CertificateIdentity = Annotated[str, AfterValidator(_certificate_identity)]
 Fingerprint = Annotated[str, AfterValidator(_fingerprint)]

@@ -93,7 +93,7 @@ class Worker:
         self.bus = Bus()
         loop = asyncio.get_running_loop()
         around = Surroundings(home.root, self.clock, loop.call_soon, self._written, keeper=False)
-        self.logs = LogSinks(around, "", document.logs)
+        self.logs = LogSinks(around, "", document)
         self.logs.open()
         self.peers = PeerRecord(home.peers_file, self.clock, self._record_trouble)
         for sink in (*self.logs.sinks, Counts(post.row), self.peers, _Teller(post.frames)):
@@ -202,7 +202,7 @@ class Worker:
         self._listening = prepared.listening
         self.resolver = prepared.resolver
         self.spool.limits = self._limits(document)
-        self.logs.configure(document.logs)
+        self.logs.configure(document)
         self.queue.configure(document)
         await self.listeners.put_in_force(prepared.receptions, prepared.sockets)
         if not self._running:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from mxseal.events.event import Event
+from mxseal.tls.facts import Diagnosis
 
 __all__ = [
     "AlertFailed",
@@ -20,6 +21,9 @@ __all__ = [
     "ConfigurationCommitted",
     "GatewayStarted",
     "GatewayStopped",
+    "LogLinesLost",
+    "LogPushConnected",
+    "LogPushFailed",
     "LoggedOut",
     "LoginFailed",
     "LoginSucceeded",
@@ -261,6 +265,55 @@ class WebhookRefused(Event, frozen=True, kw_only=True, tag=True):
     attempt: int
     """From 0."""
     reason: str
+
+
+# --- logs that are sent away ------------------------------------------------------------------------------
+
+
+class LogPushConnected(Event, frozen=True, kw_only=True, tag=True):
+    """A syslog server takes the lines of a log."""
+
+    log: str
+    """Name of the log."""
+    server: str
+    """transport://host:port."""
+    protocol: str = ""
+    """Of TLS, as in TlsFacts; empty without."""
+    cipher: str = ""
+    """Its cipher suite."""
+    peer_subject: str | None = None
+    """Subject of the server's certificate, RFC 4514."""
+
+
+class LogPushFailed(Event, frozen=True, kw_only=True, tag=True):
+    """A syslog server can't be reached, or broke off. Lines wait in the log's files. Told at first, when the
+    reason changes, after five minutes, and then once an hour."""
+
+    log: str
+    """Name of the log."""
+    server: str
+    """transport://host:port."""
+    reason: str
+    since: float
+    """When it failed for the first time in a row: seconds since the epoch."""
+    lasting: bool
+    """Whether that is at least five minutes ago."""
+    waiting: int
+    """Bytes that wait."""
+    diagnosis: Diagnosis | None = None
+
+
+class LogLinesLost(Event, frozen=True, kw_only=True, tag=True):
+    """Lines were deleted with their file before a syslog server could be told of them."""
+
+    log: str
+    """Name of the log."""
+    server: str
+    """transport://host:port."""
+    lines: int | None
+    """None: the file was deleted by somebody else, and nobody knows how many."""
+    file: str
+    """What was deleted."""
 
 
 # --- logins -----------------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ KINDS = {
     "mail_logs": "Text Mail Logs",
     "json_logs": "JSON Event Logs",
     "authentication": "Authentication Logs",
+    "audit_logs": "Audit Logs",
 }
 """Type of each log that the gateway writes, by the subscription's name."""
 

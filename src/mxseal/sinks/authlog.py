@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from mxseal.config.model import Logs
 from mxseal.events import types as facts
 from mxseal.events.types import Event
-from mxseal.sinks.files import LogFile, Surroundings
-from mxseal.sinks.maillog import Framing, Line, Renderer
+from mxseal.sinks.maillog import Line
 
 _LONGEST_NAME = 64
 """What is typed as a name comes from strangers."""
@@ -60,24 +58,3 @@ TABLE: dict[type[Event], Callable[[Any], list[Line]]] = {
     facts.LoggedOut: _logged_out,
 }
 """Each event and the lines that tell it."""
-
-
-class AuthLog:
-    """The sink: `<home>/logs/authentication/authentication.@<stamp>.current`."""
-
-    def __init__(self, around: Surroundings, logs: Logs, *, version: str, serial: str) -> None:
-        self._renderer = Renderer(logs, TABLE)
-        framing = Framing(self._renderer, version, serial)
-        self.file = LogFile("authentication", "authentication", framing, logs, around)
-
-    def handle(self, event: Event) -> None:
-        if lines := self._renderer.render(event):
-            self.file.write(lines)
-
-    def ready(self) -> bool:
-        return self.file.ready()
-
-    def configure(self, logs: Logs) -> None:
-        """Take a new document's settings without losing a line."""
-        self._renderer.configure(logs)
-        self.file.configure(logs)

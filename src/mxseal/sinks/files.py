@@ -51,6 +51,8 @@ class Surroundings(msgspec.Struct, frozen=True):
     turned: Callable[[LogFile], None] | None = None
     """Called when a new file was begun: makes the other writers follow, then calls `finish`. None: there are
     no others."""
+    expiring: Callable[[str, Retained], None] | None = None
+    """Told of a subscription's saved file just before it is deleted."""
 
 
 class LogFile:
@@ -60,6 +62,7 @@ class LogFile:
         self, subscription: str, filename: str, framing: Framing, logs: Logs, around: Surroundings
     ) -> None:
         self.folder = logs_folder(around.home) / subscription
+        self._subscription = subscription
         self._filename = filename
         self._framing = framing
         self._logs = logs
@@ -67,6 +70,9 @@ class LogFile:
         self._descriptor: int | None = None
         self._path = self.folder
         self._size = 0
+        self._head = 0
+        """Bytes of the file that are no lines: a file of nothing else need not be rotated."""
+        self._begun = 0.0
         self._old: tuple[int, Path] | None = None
         """The file before, while others may still write to it."""
         self._out = b""
@@ -151,9 +157,10 @@ class LogFile:
             self._descriptor = None
             self.open()
 
-    def configure(self, logs: Logs) -> None:
-        """Take new bounds; they hold from the next line on."""
+    def configure(self, logs: Logs, filename: str | None = None) -> None:
+        """Take new bounds, which hold from the next line on, and another name for files to come."""
         self._logs = logs
+        self._filename = filename or self._filename
         self._expire()
 
     def close(self) -> None:
@@ -177,7 +184,13 @@ class LogFile:
 
     @property
     def _full(self) -> bool:
-        return self._around.keeper and self._size >= self._logs.rotate_bytes
+        return self._around.keeper and (self._size >= self._logs.rotate_bytes or self._aged)
+
+    @property
+    def _aged(self) -> bool:
+        """Whether it is time for a new file, though this one is not full."""
+        after = self._logs.rotate_seconds
+        return bool(after) and self._size > self._head and self._around.clock.now() - self._begun >= after
 
     def _put(self, data: bytes) -> None:
         """Let `data`, which is counted as held, be the next to be written."""
@@ -238,8 +251,10 @@ class LogFile:
         self._descriptor = os.open(
             path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600
         )
-        self._path, self._size = path, 0
-        return self._framing.head(now)
+        self._path, self._size, self._begun = path, 0, now
+        head = self._framing.head(now)
+        self._head = len(head)
+        return head
 
     def _next_stamp(self, now: float) -> str:
         """The time of `now`; later than all stamps that there are, though a clock may have been set back."""
@@ -258,12 +273,18 @@ class LogFile:
         self._descriptor = os.open(entry.path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
         self._path = entry.path
         self._size = os.fstat(self._descriptor).st_size
+        self._begun, self._head = self._moment_of(entry.stamp), 0
         if not self._around.keeper:
             return b""  # a line that seems cut may be one that another writer is writing
         if self._size == 0:
             return self._framing.head(self._around.clock.now())
         # A crash may have cut the last line: end it, so that the next one stands on its own.
         return b"" if os.pread(self._descriptor, 1, self._size - 1) == b"\n" else b"\n"
+
+    def _moment_of(self, stamp: str) -> float:
+        """When a file was begun, by its name."""
+        parts = time.strptime(stamp, "%Y%m%dT%H%M%S")
+        return float(calendar.timegm(parts)) if self._logs.time == "utc" else time.mktime(parts)
 
     def _expire(self) -> None:
         """Delete the oldest saved files: those too many, and those last written too long ago."""
@@ -277,6 +298,8 @@ class LogFile:
                 continue
             try:
                 if index < surplus or entry.path.stat().st_mtime < oldest:
+                    if self._around.expiring is not None:
+                        self._around.expiring(self._subscription, entry)
                     entry.path.unlink()
             except OSError:
                 # A file that stays costs space, not a line of the log; it is tried again at the next

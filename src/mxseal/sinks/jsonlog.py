@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from mxseal.config.model import Logs
+from mxseal.config.subscriptions import LogWanted
 from mxseal.events.types import Event, InboundTlsFailed, MessageReceived, OutboundTlsFailed
 from mxseal.sinks.files import LogFile, Surroundings
 
@@ -55,11 +55,11 @@ class _NoFraming:
 
 
 class JsonLog:
-    """The sink: `<home>/logs/json_logs/json.@<stamp>.current`. Has all events, whatever the level."""
+    """The sink: `<home>/logs/<name>/<filename>.@<stamp>.current`. Has all events, whatever the level."""
 
-    def __init__(self, around: Surroundings, logs: Logs) -> None:
-        self._subjects = logs.headers
-        self.file = LogFile("json_logs", "json", _NoFraming(), logs, around)
+    def __init__(self, around: Surroundings, log: LogWanted) -> None:
+        self._subjects = log.logs.headers
+        self.file = LogFile(log.name, log.filename, _NoFraming(), log.logs, around)
 
     def handle(self, event: Event) -> None:
         if not self._subjects and isinstance(event, MessageReceived):
@@ -69,6 +69,6 @@ class JsonLog:
     def ready(self) -> bool:
         return self.file.ready()
 
-    def configure(self, logs: Logs) -> None:
-        self._subjects = logs.headers
-        self.file.configure(logs)
+    def configure(self, log: LogWanted) -> None:
+        self._subjects = log.logs.headers
+        self.file.configure(log.logs, log.filename)

@@ -15,10 +15,12 @@ from typing import Any
 import msgspec
 
 from mxseal.config.model import Logs
+from mxseal.config.subscriptions import LogWanted
 from mxseal.events import types as facts
 from mxseal.events.types import Event
 from mxseal.sinks.alertlines import ALERT_TABLE
 from mxseal.sinks.files import LogFile, Surroundings
+from mxseal.sinks.pushlines import PUSH_TABLE
 from mxseal.tls.diagnosis import diagnose_without_tls
 from mxseal.tls.facts import Diagnosis
 from mxseal.tls.policy import RULES
@@ -411,6 +413,7 @@ TABLE: dict[type[Event], Callable[[Any], list[Line]]] = {
     facts.ReloadRefused: _reload_refused,
     facts.WorkerDied: _worker_died,
     **ALERT_TABLE,
+    **PUSH_TABLE,
 }
 """Each event and the lines that tell it."""
 DETAILS: dict[type[Event], Callable[[Any], list[Line]]] = {facts.OutboundTlsSucceeded: _unverified}
@@ -522,12 +525,22 @@ class Framing:
         return self._renderer.foot(at)
 
 
-class MailLog:
-    """The sink: `<home>/logs/mail_logs/mail.@<stamp>.current`; `file` is opened and closed by the owner."""
+class TextLog:
+    """The sink of a text log: `<home>/logs/<name>/<filename>.@<stamp>.current`; `file` is opened and closed
+    by the owner."""
 
-    def __init__(self, around: Surroundings, logs: Logs, *, version: str, serial: str) -> None:
-        self._renderer = Renderer(logs)
-        self.file = LogFile("mail_logs", "mail", Framing(self._renderer, version, serial), logs, around)
+    def __init__(
+        self,
+        around: Surroundings,
+        log: LogWanted,
+        table: Mapping[type[Event], Callable[[Any], list[Line]]] = TABLE,
+        *,
+        version: str,
+        serial: str,
+    ) -> None:
+        self._renderer = Renderer(log.logs, table)
+        framing = Framing(self._renderer, version, serial)
+        self.file = LogFile(log.name, log.filename, framing, log.logs, around)
 
     def handle(self, event: Event) -> None:
         if lines := self._renderer.render(event):
@@ -536,7 +549,7 @@ class MailLog:
     def ready(self) -> bool:
         return self.file.ready()
 
-    def configure(self, logs: Logs) -> None:
+    def configure(self, log: LogWanted) -> None:
         """Take a new document's settings without losing a line."""
-        self._renderer.configure(logs)
-        self.file.configure(logs)
+        self._renderer.configure(log.logs)
+        self.file.configure(log.logs, log.filename)
