@@ -22,7 +22,7 @@ from OpenSSL import SSL
 from mxseal.certs.sent import read_sent
 from mxseal.clock import Clock
 from mxseal.logs.follow import polling
-from mxseal.tls.diagnosis import OurSettings, diagnose_certificate, diagnose_outbound, diagnose_stage
+from mxseal.tls.diagnosis import OurSettings, diagnose_certificate, diagnose_outbound
 from mxseal.tls.engine import Engine
 from mxseal.tls.facts import Diagnosis, IdentityFinding, TlsFacts
 from mxseal.tls.identity import matches, names_of
@@ -33,6 +33,8 @@ _HIGH_WATER = 256 << 10
 _TICK = 0.05
 _DEAD_SECONDS = 30
 """A server that acknowledges nothing for so long is gone, whatever the network says (TCP_USER_TIMEOUT)."""
+_VERDICT_SECONDS = 0.5
+"""For which a TLS 1.3 server's first words behind the handshake are waited for: tickets, or an alert."""
 _ASKED_AFTER, _ASKED_EVERY, _ASKED_TIMES = 60, 15, 4
 
 
@@ -104,13 +106,12 @@ async def _within(work: Any, limit: float, clock: Clock, host: str) -> Any:
     finally:
         timer.cancel()
     if task.cancelled():
-        raise Trouble("connection timed out", diagnose_stage("connect", "timeout", host))
+        raise Trouble("connection timed out")
     error = task.exception()
     if isinstance(error, socket.gaierror):
         raise Trouble(f"the name {host} can't be looked up: {error.strerror}")
     if isinstance(error, OSError):
-        reason = socket_reason(error.errno or 0, error.strerror or str(error))
-        raise Trouble(reason, diagnose_stage("connect", None, host, reason=reason))
+        raise Trouble(socket_reason(error.errno or 0, error.strerror or str(error)))
     if error is not None:
         raise error
     return task.result()
@@ -242,6 +243,13 @@ class StreamLine(asyncio.Protocol):
                 self._changed.clear()
                 await self._changed.wait()
         finally:
+            timer.cancel()
+        if engine.established and engine.facts().protocol == "TLSv1.3":
+            # Our side is done before the server has seen our certificate, or that there is none. What we sent
+            # meanwhile would make its system reset the connection, and its alert would be lost with that.
+            self._changed.clear()
+            timer = self._clock.call_later(_VERDICT_SECONDS, self._changed.set)
+            await self._changed.wait()
             timer.cancel()
         if self.broken is not None:
             raise self.broken
