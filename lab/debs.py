@@ -33,7 +33,11 @@ PACKAGES = (
     "rsyslog",
     "rsyslog-openssl",
     "prometheus",
+    "chromium",
+    "libnss3-tools",
 )
+_COMPANIONS = {"chromium": ("chromium-common", "fonts-inter", "fonts-dejavu-core")}
+"""What a package needs to be of use beside libraries: the browser's pictures and the same fonts anywhere."""
 _TOOLS = ("apt-get", "apt-cache", "dpkg", "dpkg-query")
 _COMPLETE = ".complete"
 
@@ -174,7 +178,7 @@ def _unpack(package: str, version: str, target: Path) -> None:
             say(f"copying the installed package {package}")
             _copy_installed(package, root)
         else:
-            wanted = [package, *_missing_libraries(package)]
+            wanted = [package, *_missing_libraries(package), *_COMPANIONS.get(package, ())]
             say(f"downloading {', '.join(wanted)}")
             _download(wanted, work)
             for deb in sorted(work.glob("*.deb")):

@@ -60,6 +60,7 @@ from mxseal.storage.peers import PeersFile
 from mxseal.storage.ports import Revision, StorageRefused
 from mxseal.storage.state import SealedSecrets
 from mxseal.storage.users import Users
+from mxseal.storage.web import WebStore
 
 _PATIENCE = 3.0
 _DAY = 86_400.0
@@ -189,6 +190,11 @@ class Gateway:
     @property
     def users(self) -> Users:
         return self.state.users
+
+    @property
+    def web(self) -> WebStore:
+        """Sessions, second factors and settings of the web face."""
+        return self.state.web
 
     @property
     def secrets(self) -> SealedSecrets:

@@ -46,6 +46,7 @@ class Services(FakeServices):
         self.state = home.open_state()
         self.users = self.state.users
         self.secrets = self.state.secrets
+        self.web = self.state.web
         self.clock = ManualClock(NOW)
         self.bus = Bus()
         self.ready = True

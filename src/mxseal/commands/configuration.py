@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Annotated, Literal
@@ -22,6 +23,7 @@ from mxseal.storage.ports import Revision, StorageRefused
 Changers: tuple[Role, ...] = ("operator", "certificate-officer")
 """Roles that may change part of the configuration, and so commit what they changed."""
 _COMMENT = "Please enter some comments describing your changes:"
+_MOMENT = "%a %b %d %H:%M:%S %Y"
 _SURE = "Are you sure you want to clear all changes since the last commit?"
 
 
@@ -116,7 +118,15 @@ def _revision(revision: Revision) -> str:
 
 def moment(at: float) -> str:
     """Local time as the reference's dialogues print it: 'Mon Feb 16 09:31:02 2026 GMT'."""
-    return datetime.fromtimestamp(at, UTC).astimezone().strftime("%a %b %d %H:%M:%S %Y %Z").strip()
+    return datetime.fromtimestamp(at, UTC).astimezone().strftime(f"{_MOMENT} %Z").strip()
+
+
+def moment_of(text: str) -> float | None:
+    """The time that `moment` made the text of; None for any other text."""
+    try:
+        return time.mktime(time.strptime(text[:24], _MOMENT)) if len(text) >= 24 else None
+    except (ValueError, OverflowError):
+        return None
 
 
 @command("rebasechanges", role=Changers, summary="Put your changes on top of what others committed")

@@ -266,3 +266,36 @@ async def suspenddel(ctx: Context) -> Result:
 async def resumedel(ctx: Context) -> Result:
     await ctx.services.mail.resume()
     return Done("Mail delivery resumed.", {"suspended": False})
+
+
+@command("showmessage", role="read-only", summary="Show one waiting message")
+async def showmessage(ctx: Context, mid: Annotated[int, Argument("The message", metavar="MID")]) -> Result:
+    """Its envelope, and each recipient that waits: how often it was tried, what the last attempt gave, when
+    the next one is, and which TLS level it needs."""
+    queued = await ctx.services.mail.load(mid)
+    if queued is None:
+        raise CommandFailed(
+            f"There is no message {mid} in the queue. 'showrecipients' lists those that there are."
+        )
+    envelope, routing, now = queued.envelope, _routing(ctx), ctx.services.now()
+    head = Record((
+        Field("MID", envelope.mid),
+        Field("From", f"<{envelope.sender}>", "sender"),
+        Field("Bytes", envelope.size, "size"),
+        Field("Queued", moment(envelope.queued_at), "queued_at"),
+        Field("ICID", envelope.icid),
+        Field("Bounce of MID", envelope.dsn_for, "bounce_of"),
+        Field("TLS level of its own", envelope.tls_level, "level"),
+    ))  # fmt: skip
+    columns = (
+        Column("RID"), Column("To"), Column("Attempts"), Column("Next attempt"), Column("Last result"),
+        Column("TLS level", "level"), Column("From", "level_from"),
+    )  # fmt: skip
+    rows: list[tuple[str | int, ...]] = []
+    for each in queued.recipients:
+        target = routing.target_of(each.address, envelope.sender, own_level(envelope))
+        due = "now" if each.next_attempt <= now else moment(each.next_attempt)
+        rows.append(
+            (each.rid, each.address, each.attempts, due, each.last_error, target.tls, target.level_from)
+        )
+    return Parts((head, Table(columns, tuple(rows))))

@@ -10,22 +10,13 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp
 
-from mxseal.clock import Clock
 from mxseal.commands.running import Runner
-from mxseal.commands.services import Services
-from mxseal.events.bus import Bus
 from mxseal.faces.http_guard import Guard
 from mxseal.faces.web import site as web
 
 
-class HttpServices(Services, Protocol):
+class HttpServices(web.WebServices, Protocol):
     """What the HTTP faces need beside what the commands need."""
-
-    @property
-    def clock(self) -> Clock: ...
-
-    @property
-    def bus(self) -> Bus: ...
 
     @property
     def ready(self) -> bool:

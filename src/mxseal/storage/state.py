@@ -14,6 +14,8 @@ from mxseal.storage.ports import Candidate, Revision, StorageRefused
 from mxseal.storage.schema import DAMAGED, HomeRefused, Schema, check_version, lacking, make, migrate
 from mxseal.storage.sealing import Seal
 from mxseal.storage.users import TABLES, User, Users
+from mxseal.storage.web import TABLES as WEB_TABLES
+from mxseal.storage.web import WebStore
 from mxseal.storage.writer import connect, refused
 
 _VERSION_0 = """
@@ -27,7 +29,9 @@ CREATE TABLE IF NOT EXISTS counters(name TEXT PRIMARY KEY, reserved INTEGER NOT 
 CREATE TABLE IF NOT EXISTS facts(name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
 SCHEMA = Schema(
-    _VERSION_0, ("", TABLES), frozenset({"revisions", "candidates", "secrets", "users", "counters", "facts"})
+    _VERSION_0,
+    ("", TABLES, WEB_TABLES),
+    frozenset({"revisions", "candidates", "secrets", "users", "counters", "facts"}),
 )
 
 
@@ -79,6 +83,7 @@ class State:
         self._db = _open(path)
         self.secrets = SealedSecrets(self._db, seal)
         self.users = Users(self._db)
+        self.web = WebStore(self._db, seal)
 
     def close(self) -> None:
         self._db.close()

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import apsw
 import msgspec
 
+from mxseal.storage.web import forget_user
 from mxseal.storage.writer import refused
 
 KEPT_LOGINS = 1000
@@ -94,8 +95,9 @@ class Users:
             )
 
     def delete(self, name: str) -> None:
-        """Remove a user with all keys."""
+        """Remove a user with all keys, second factors and sessions."""
         with self._changing():
+            forget_user(self._db, name)
             self._db.execute("DELETE FROM user_keys WHERE user=?", (name,))
             self._db.execute("DELETE FROM users WHERE name=?", (name,))
 
@@ -147,9 +149,12 @@ class Users:
             self._db.execute("UPDATE logins SET ended=?, ending=? WHERE number=?", (at, ending, number))
 
     def all_ended(self, at: float) -> None:
-        """At the start of a gateway: whoever was logged in is not any more, whatever ended the last one."""
+        """At the start of a gateway: whoever was logged in is not any more, whatever ended the last one. A
+        browser's session goes on."""
         with self._changing():
-            self._db.execute("UPDATE logins SET ended=?, ending='gone' WHERE ended IS NULL", (at,))
+            self._db.execute(
+                "UPDATE logins SET ended=?, ending='gone' WHERE ended IS NULL AND face<>'web'", (at,)
+            )
 
     def logins(self, limit: int) -> list[Login]:
         """The last ones, the newest first."""

@@ -1,1 +1,1 @@
-"""The web GUI."""
+"""The web face: pages for browsers."""

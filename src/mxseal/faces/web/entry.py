@@ -1,0 +1,75 @@
+"""Coming in and going out: password, then the second factor; logout."""
+
+from __future__ import annotations
+
+from starlette.responses import Response
+
+from mxseal.faces.login import network_of
+from mxseal.faces.web.guard import safe_path
+from mxseal.faces.web.pages import action, page
+from mxseal.faces.web.sessions import COOKIE, Stage
+from mxseal.faces.web.texts import N_
+from mxseal.faces.web.visit import Visit
+from mxseal.storage.users import User
+
+_WRONG = N_("The name or the password is wrong.")
+_HELD = N_("Too many wrong passwords came from your address. Wait {n} minutes, then try again.")
+
+
+@page("/login", title=N_("Log in"), access=("anyone",))
+async def login(visit: Visit) -> Response:
+    if visit.session is not None and visit.session.stage == "in":
+        return visit.go(safe_path(visit.query("next")))
+    return _form(visit, safe_path(visit.query("next", "/")))
+
+
+@action("/login", title=N_("Log in"), access=("anyone",))
+async def check_password(visit: Visit) -> Response:
+    name, password = visit.field("name")[:100], visit.secret("password")
+    goal = safe_path(visit.field("next", "/"))
+    site, remote = visit.site, visit.caller.remote
+    user = await site.login.password(name, password, remote, "web")
+    if user is None:
+        bounds = site.login.bounds
+        held = site.login.addresses.held(network_of(remote), bounds.attempts, bounds.wait)
+        told = visit.say(_HELD, n=max(1, round(bounds.wait / 60))) if held else visit.say(_WRONG)
+        return _form(visit, goal, name, told)
+    if visit.session is not None:
+        site.sessions.end(visit.session)
+    return go_on(visit, user, next_stage(visit, user), "password", goal)
+
+
+def next_stage(visit: Visit, user: User) -> Stage:
+    """What follows a right password."""
+    if visit.site.services.web.has_factor(user.name):
+        return "factor"
+    return "enrol" if visit.site.sessions.rules.second_factor else "in"
+
+
+def go_on(visit: Visit, user: User, stage: Stage, method: str, goal: str) -> Response:
+    """A new session at `stage`, and where that leads."""
+    sessions = visit.site.sessions
+    if visit.session is not None:
+        token = sessions.replace(visit.session, user, stage, method, visit.caller)
+    else:
+        token = sessions.begin(user, stage, method, visit.caller)
+    path = {"factor": "/login/factor", "enrol": "/login/enrol"}.get(stage, goal)
+    asked = {"next": goal} if stage != "in" and goal != "/" else {}
+    response = visit.go(path, **asked)
+    response.set_cookie(COOKIE, token, path="/", secure=True, httponly=True, samesite="strict")
+    return response
+
+
+@action("/logout", access=("factor", "enrol", "in"))
+async def logout(visit: Visit) -> Response:
+    assert visit.session is not None, "the page is for sessions"
+    visit.site.sessions.end(visit.session)
+    response = visit.go("/login")
+    response.delete_cookie(COOKIE, path="/", secure=True, httponly=True, samesite="strict")
+    # What this browser kept of the pages is not for who sits there next.
+    response.headers["Clear-Site-Data"] = '"cache"'
+    return response
+
+
+def _form(visit: Visit, goal: str, name: str = "", told: str = "") -> Response:
+    return visit.show("login.html", 403 if told else 200, goal=goal, name=name, told=told)

@@ -1,0 +1,26 @@
+"""Every page with an example of its address: the tests of all pages go through this table."""
+
+from __future__ import annotations
+
+from mxseal.faces.web.pages import Page, pages_of
+from mxseal.faces.web.site import SUBJECTS
+
+EXAMPLES: dict[str, str | None] = {
+    "/login": "/login",
+    "/queue": "/queue",
+    "/queue/{mid}": "/queue/101",
+    "/queue/host/{domain}": "/queue/host/example.org",
+}
+"""Path of a page -> an address that shows something with `WebServing`'s data; None: a test of its own."""
+BESIDE = ("/queue?match=nobody", "/nowhere")
+"""Further addresses that are looked at like pages: empty states, errors."""
+
+
+def pages() -> list[Page]:
+    """All that are shown by GET."""
+    return [page for page in pages_of(SUBJECTS) if page.method == "GET"]
+
+
+def addresses() -> list[str]:
+    """Of all examples."""
+    return [*(address for address in EXAMPLES.values() if address), *BESIDE]

@@ -1,0 +1,240 @@
+"""The web face in a thread of its own, over TLS, on a home of its own: what tests of pages start."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import uvloop
+from argon2 import PasswordHasher
+
+from lab.ca import Authority, Issued, pem
+from lab.place import free_port
+from mxseal.certs.keys import KeyStore
+from mxseal.clock import ManualClock
+from mxseal.commands.catalogue import registry
+from mxseal.commands.running import AuditRecord, Runner
+from mxseal.config.history import History
+from mxseal.config.model import Certificate, Interface
+from mxseal.events.bus import Bus
+from mxseal.events.types import Event
+from mxseal.faces.http import HttpFace
+from mxseal.faces.http_site import HttpServices
+from mxseal.faces.web.sessions import Caller
+from mxseal.faces.web.site import Site
+from mxseal.relay.orders import LaneState, Order, Selection
+from mxseal.relay.routing import Routing
+from mxseal.storage.home import Home
+from mxseal.storage.ports import Envelope, Queued, Recipient
+from mxseal.storage.users import User
+from tests.commands.gateway import NOW, FakeServices
+from tests.config.documents import document
+from tests.config.memory import MemoryDocuments
+
+PATIENCE = 20.0
+PASSWORD = "correct horse battery"
+CHEAP = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
+"""Hashes that are made at once."""
+CALLER = Caller("127.0.0.1", "a test")
+USERS = (
+    ("anna", "administrator"),
+    ("otto", "operator"),
+    ("cora", "certificate-officer"),
+    ("rhea", "read-only"),
+)
+"""One of each role, all with PASSWORD."""
+
+
+class MemoryMail:
+    """A queue in memory, which keeps the orders that it was given."""
+
+    def __init__(self) -> None:
+        self.messages: dict[int, Queued] = {}
+        self.orders: list[tuple[Order, Selection]] = []
+        self.states: list[LaneState] = []
+        self.suspended = False
+
+    def put(self, mid: int, sender: str, *recipients: str, error: str = "", attempts: int = 0) -> None:
+        envelope = Envelope(mid=mid, sender=sender, size=4096 * mid, queued_at=NOW - 7200, icid=mid + 70)
+        due = NOW + 540 if attempts else NOW
+        entries = tuple(
+            Recipient(rid=rid, address=address, attempts=attempts, next_attempt=due, last_error=error)
+            for rid, address in enumerate(recipients)
+        )
+        self.messages[mid] = Queued(envelope=envelope, recipients=entries)
+
+    async def waiting(self) -> AsyncIterator[Queued]:
+        for mid in sorted(self.messages):
+            yield self.messages[mid]
+
+    async def load(self, mid: int) -> Queued | None:
+        return self.messages.get(mid)
+
+    async def carry(self, order: Order, selection: Selection) -> int:
+        self.orders.append((order, selection))
+        chosen = [
+            mid
+            for mid, queued in self.messages.items()
+            if (selection.mids is None or mid in selection.mids)
+            and any(selection.concerns(each.address) for each in queued.recipients)
+        ]
+        count = sum(len(self.messages[mid].recipients) for mid in chosen)
+        if order == "delete":
+            for mid in chosen:
+                del self.messages[mid]
+        return count
+
+    async def lanes(self) -> list[LaneState]:
+        return self.states
+
+    async def suspend(self) -> None:
+        self.suspended = True
+
+    async def resume(self) -> None:
+        self.suspended = False
+
+
+class _Kept:
+    """A sink that keeps events."""
+
+    def __init__(self, events: list[Event]) -> None:
+        self._events = events
+
+    def handle(self, event: Event) -> None:
+        self._events.append(event)
+
+    def ready(self) -> bool:
+        return True
+
+
+class WebFake(FakeServices):
+    """The fake gateway of the commands' tests, with a real state, a clock that stands, a bus and a queue."""
+
+    ready = True
+
+    def __init__(self, root: Path, interface: Interface, issued: Issued) -> None:
+        super().__init__()
+        home = Home(root)
+        home.make()
+        self.state = home.open_state()
+        self.users = self.state.users
+        self.web = self.state.web
+        self.secrets = self.state.secrets
+        self.clock = ManualClock(NOW)
+        self.bus = Bus()
+        self.events: list[Event] = []
+        self.bus.add(_Kept(self.events))
+        self.mail = MemoryMail()
+        self.logs_home = root
+        self.documents = MemoryDocuments()
+        self.history = History(self.documents)
+        KeyStore(self.secrets).put(issued.key)
+        chain = b"".join(map(pem, issued.chain[1:])).decode()
+        demo = Certificate(name="Demo", certificate=issued.cert_pem.decode(), chain=chain)
+        first = document(interfaces=(interface,), certificates=(demo,))
+        self.history.begin(first, "init", NOW - 100_000)
+
+    def now(self) -> float:
+        return self.clock.now()
+
+
+class WebServing:
+    """HTTPS on https://localhost:PORT as a gateway has it, with a certificate from `authority`."""
+
+    def __init__(self, root: Path, authority: Authority) -> None:
+        self.root = root
+        self.port = free_port()
+        self.address = f"https://localhost:{self.port}"
+        self.services: WebFake
+        self.site: Site
+        self.records: list[AuditRecord] = []
+        self._issued = authority.issue("localhost", "127.0.0.1")
+        self._ready = threading.Event()
+        self._stop: asyncio.Event
+        self._loop: asyncio.AbstractEventLoop
+        self._thread = threading.Thread(target=self._work)
+
+    def _work(self) -> None:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(self._serve())
+
+    async def _serve(self) -> None:
+        interface = Interface(name="Management", https_port=self.port)
+        self.services = WebFake(self.root / "home", interface, self._issued)
+        for name, role in USERS:
+            self.services.users.put(User(name=name, role=role, password=CHEAP.hash(PASSWORD)))
+        self._stop, self._loop = asyncio.Event(), asyncio.get_running_loop()
+        face = HttpFace(Runner(registry(), self.records.append), cast("HttpServices", self.services))
+        self.site = cast("Any", face)._app._app.routes[-1].app.state.site
+        self.site.login._hasher = CHEAP
+        self.site.login._nobody = CHEAP.hash("")
+        assert await face.start() == []
+        self._ready.set()
+        await self._stop.wait()
+        await face.stop()
+        self.services.state.close()
+
+    def start(self) -> None:
+        self._thread.start()
+        assert self._ready.wait(PATIENCE)
+
+    def stop(self) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(PATIENCE)
+        assert not self._thread.is_alive()
+
+    def do(self, what: Callable[[], Any]) -> Any:
+        """Call it on the server's loop, and wait."""
+
+        async def call() -> Any:
+            found = what()
+            return await found if inspect.isawaitable(found) else found
+
+        return asyncio.run_coroutine_threadsafe(call(), self._loop).result(PATIENCE)
+
+    def advance(self, seconds: float) -> None:
+        self.do(lambda: self.services.clock.advance(seconds))
+
+    def edit(self, user: str, **changes: Any) -> None:
+        """Change the candidate of a user."""
+        self.do(lambda: self.services.edit(f"user:{user}", **changes))
+
+    def token(self, user: str = "anna") -> str:
+        """The cookie of a new session, as behind a login."""
+        found = self.do(lambda: self.services.users.get(user))
+        begin = self.site.sessions.begin
+        return str(self.do(lambda: begin(found, "in", "password", CALLER)))
+
+    def fill_queue(self) -> None:
+        """Messages that wait, for pages to show."""
+        mail = self.services.mail
+        mail.put(
+            101, "anna@mx.example.com", "jan@example.org", "els@example.org", attempts=3,
+            error="421 4.3.2 the connection failed: no route to host",
+        )  # fmt: skip
+        mail.put(102, "", "postmaster@example.net")
+        mail.put(
+            103, "billing@mx.example.com", "invoices@partner.example", attempts=1,
+            error="4.7.5 TLS required, certificate verification failed: the certificate expired on 3 March",
+        )  # fmt: skip
+        routing = Routing(self.services.history.current().document)
+        mail.states = [
+            LaneState(routing.target("example.org"), up=False, soft_failures=6,
+                      last_error="no route to host", last_activity=NOW - 60),
+            LaneState(routing.target("example.net"), connected=1, up=True, delivered=812, hard_failures=2),
+        ]  # fmt: skip
+
+
+@contextmanager
+def web_serving(root: Path, authority: Authority) -> Iterator[WebServing]:
+    server = WebServing(root, authority)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()

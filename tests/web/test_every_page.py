@@ -1,0 +1,86 @@
+"""What holds for every page: translated, readable by machines for people, narrow, within its own policy."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page
+
+from lab.browser import Browser
+from mxseal.faces.web.texts import catalogue
+from mxseal.language import LANGUAGES
+from tests.web.looking import Window, window
+from tests.web.pages import EXAMPLES, addresses, pages
+from tests.web.serving import WebServing
+from tests.web.texts import code_texts, strings, template_texts, untranslatable
+
+GRAVE = {"serious", "critical"}
+
+
+@pytest.fixture(scope="module", params=LANGUAGES)
+def seen(request: pytest.FixtureRequest, web: WebServing, browser: Browser) -> Iterator[Window]:
+    """An administrator's window."""
+    found = window(web, browser, language=request.param)
+    yield found
+    found.close()
+
+
+def test_every_page_has_an_example() -> None:
+    assert {page.path for page in pages()} == set(EXAMPLES)
+
+
+@pytest.mark.parametrize("address", addresses())
+def test_a_page_is_readable_in_light_and_dark_wide_and_narrow(seen: Window, address: str) -> None:
+    seen.open(address)
+    page = seen.page
+    assert page.locator("html").get_attribute("lang") == seen.language
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        assert _grave(page) == [], scheme
+    page.set_viewport_size({"width": 320, "height": 640})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320
+    assert _grave(page) == []
+    page.set_viewport_size({"width": 1280, "height": 860})
+    assert seen.complaints == []
+
+
+def _grave(page: Page) -> list[Any]:
+    """What axe-core calls serious or worse: WCAG 2.2 AA, and its own best practices."""
+    found = Axe().run(page)
+    return [
+        (entry["id"], [node["html"][:200] for node in entry["nodes"]])
+        for entry in found.response["violations"]
+        if entry["impact"] in GRAVE
+    ]
+
+
+# --- texts --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("language", [language for language in LANGUAGES if language != "en"])
+def test_every_text_of_the_pages_has_a_translation(language: Any) -> None:
+    known = catalogue(language)
+    missing = {text for _, text in (*template_texts(), *code_texts()) if not known.get(text)}
+    assert missing == set()
+
+
+def test_no_word_of_a_template_escapes_the_translators() -> None:
+    assert list(untranslatable()) == []
+
+
+@pytest.mark.parametrize("language", [language for language in LANGUAGES if language != "en"])
+def test_no_translation_is_of_a_text_that_is_gone(language: Any) -> None:
+    assert set(catalogue(language)) - strings() == set()
+
+
+@pytest.mark.parametrize("language", [language for language in LANGUAGES if language != "en"])
+def test_a_translation_has_the_places_of_its_text(language: Any) -> None:
+    def places(text: str) -> list[str]:
+        return sorted(re.findall(r"\{\w+\}", text))
+
+    wrong = [text for text, told in catalogue(language).items() if places(text) != places(told)]
+    assert wrong == []
