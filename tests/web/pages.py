@@ -7,6 +7,8 @@ from mxseal.faces.web.site import SUBJECTS
 
 EXAMPLES: dict[str, str | None] = {
     "/login": "/login",
+    "/": "/",
+    "/find": "/find?q=nothing",
     "/queue": "/queue",
     "/queue/{mid}": "/queue/101",
     "/queue/host/{domain}": "/queue/host/example.org",

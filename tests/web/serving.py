@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -19,6 +19,7 @@ from mxseal.certs.keys import KeyStore
 from mxseal.clock import ManualClock
 from mxseal.commands.catalogue import registry
 from mxseal.commands.running import AuditRecord, Runner
+from mxseal.commands.services import Figure
 from mxseal.config.history import History
 from mxseal.config.model import Certificate, Interface
 from mxseal.events.bus import Bus
@@ -134,13 +135,17 @@ class WebFake(FakeServices):
         self.documents = MemoryDocuments()
         self.history = History(self.documents)
         KeyStore(self.secrets).put(issued.key)
-        chain = b"".join(map(pem, issued.chain[1:])).decode()
-        demo = Certificate(name="Demo", certificate=issued.cert_pem.decode(), chain=chain)
+        above = tuple(pem(each).decode() for each in issued.chain[1:])
+        demo = Certificate(name="Demo", certificate=issued.cert_pem.decode(), intermediates=above)
         first = document(interfaces=(interface,), certificates=(demo,))
         self.history.begin(first, "init", NOW - 100_000)
 
     def now(self) -> float:
         return self.clock.now()
+
+    async def figures(self) -> Sequence[Figure]:
+        state = "suspended" if self.mail.suspended else "on"
+        return (Figure("Gateway", "Deliveries", state), *(await super().figures()))
 
 
 class WebServing:

@@ -63,7 +63,9 @@ def form_texts(parameters: list[Parameter]) -> Iterator[str]:
 def untranslatable() -> Iterator[str]:
     """'file: words' for words in a template that no translation can reach."""
     for path in sorted(TEMPLATES.rglob("*.html")):
-        whole = re.sub(r"\{#.*?#\}|\{%.*?%\}", "", path.read_text(), flags=re.DOTALL)
+        attributes = re.compile(r"\{% set \w+ %\}.*?\{% endset %\}", re.DOTALL)
+        whole = attributes.sub("", path.read_text())
+        whole = re.sub(r"\{#.*?#\}|\{%.*?%\}", "", whole, flags=re.DOTALL)
         whole = re.sub(r"\{\{.*?\}\}", "\0", whole, flags=re.DOTALL)
         for name in _READ:
             for value in re.findall(rf'\b{name}="([^"]*)"', whole):

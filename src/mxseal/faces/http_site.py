@@ -13,9 +13,10 @@ from starlette.types import ASGIApp
 from mxseal.commands.running import Runner
 from mxseal.faces.http_guard import Guard
 from mxseal.faces.web import site as web
+from mxseal.faces.web.sessions import WebServices
 
 
-class HttpServices(web.WebServices, Protocol):
+class HttpServices(WebServices, Protocol):
     """What the HTTP faces need beside what the commands need."""
 
     @property

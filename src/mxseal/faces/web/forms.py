@@ -23,8 +23,8 @@ from mxseal.faces.web.visit import Visit
 
 Kind = Literal["text", "number", "choice", "tick", "file", "secret", "lines"]
 # What `commands.values` says of a value, so that translators see it.
-N_("this is needed"), N_("this has to be a number"), N_("this has to be a whole number")  # noqa: B018
-N_("this is not text (UTF-8)"), N_("this is larger than 4 MiB")  # noqa: B018
+N_("this is needed"), N_("this has to be a number"), N_("this has to be a whole number")
+N_("this is not text (UTF-8)"), N_("this is larger than 4 MiB")
 
 
 class FieldView(msgspec.Struct, frozen=True):

@@ -12,12 +12,14 @@ from mxseal.faces.web.visit import Visit
 _SHOWN = 200
 
 
-@page("/queue", title=N_("Queue"), place="queue", runs=("showrecipients", "tophosts"))
+@page("/queue", title=N_("Queue"), place="queue", runs=("showrecipients", "tophosts", "status"))
 async def waiting(visit: Visit) -> Response:
     match = visit.query("match")
     recipients = await visit.ask("showrecipients", match=match or None, limit=_SHOWN)
     hosts = await visit.ask("tophosts", limit=10)
-    return visit.show("queue/list.html", match=match, waiting=recipients, hosts=hosts)
+    status = (await visit.ask("status")).record.to_json()
+    suspended = status.get("gateway", {}).get("deliveries") == "suspended"
+    return visit.show("queue/list.html", match=match, waiting=recipients, hosts=hosts, suspended=suspended)
 
 
 @page("/queue/{mid}", title=N_("Waiting message"), place="queue", runs=("showmessage",))

@@ -12,6 +12,7 @@ from markupsafe import Markup, escape
 
 from mxseal.clock import Clock
 from mxseal.commands.configuration import moment_of
+from mxseal.commands.results import Field, Record
 from mxseal.faces.render import clean
 from mxseal.faces.web import moments
 from mxseal.faces.web.static import Static
@@ -57,6 +58,7 @@ class Rendering:
             "ago": lambda at: moments.ago(say(language), self._clock.now() - at),
             "zone": lambda: time.strftime("%Z", time.localtime(self._clock.now())),
             "grouped": grouped,
+            "sections": sections,
             "address": address,
             "size": lambda count: moments.size(language, count),
             "number": lambda value: moments.number(language, value),
@@ -92,6 +94,14 @@ def grouped(fingerprint: str) -> Markup:
     groups = [plain[at : at + 4] for at in range(0, len(plain), 4)]
     spans = Markup("").join(Markup("<span>{}</span>").format(escape(group)) for group in groups)
     return Markup('<code class="groups">{}</code>').format(spans)
+
+
+def sections(record: Record) -> list[tuple[str, list[Field]]]:
+    """The fields of a record under their headings, both in the order in which they come."""
+    found: dict[str, list[Field]] = {}
+    for field in record.fields:
+        found.setdefault(field.section, []).append(field)
+    return list(found.items())
 
 
 def address(text: str) -> Markup:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from types import ModuleType
@@ -17,9 +16,9 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from mxseal.commands.running import NOT_ALLOWED, Runner
-from mxseal.faces.login import Login
-from mxseal.faces.web import entry, queue
 from mxseal.faces.http_guard import LARGEST_BODY
+from mxseal.faces.login import Login
+from mxseal.faces.web import entry, finding, overview, queue
 from mxseal.faces.web.guard import Guard, from_another_site
 from mxseal.faces.web.pages import PLACES, Page, Place, pages_of
 from mxseal.faces.web.rendering import Rendering
@@ -31,7 +30,7 @@ from mxseal.language import LANGUAGES, Language
 from mxseal.storage.users import User
 from mxseal.storage.web import Session
 
-SUBJECTS: tuple[ModuleType, ...] = (entry, queue)
+SUBJECTS: tuple[ModuleType, ...] = (entry, overview, finding, queue)
 """The modules with pages. A new subject is one more name here."""
 _MOST_TOLD = 1000
 _ERRORS = {
@@ -42,7 +41,6 @@ _ERRORS = {
     413: N_("This is too large."),
     500: N_("This is a fault of the gateway, told in its system log."),
 }
-log = logging.getLogger(__name__)
 
 
 def build(runner: Runner, services: WebServices, login: Login | None = None) -> ASGIApp:
@@ -78,8 +76,11 @@ class Site:
 
     def places(self) -> list[Place]:
         """Those that have a page."""
-        paths = {page.path for page in self.pages if page.method == "GET"}
-        return [place for place in PLACES if place.path in paths]
+        return [place for place in PLACES if self.has(place.path)]
+
+    def has(self, path: str) -> bool:
+        """Whether there is such a page."""
+        return any(page.path == path and page.method == "GET" for page in self.pages)
 
     def within(self, place: str, visit: Visit) -> list[Page]:
         """The pages that a place lists, as far as the visitor may see them."""
@@ -154,8 +155,8 @@ class Site:
         assert isinstance(error, HTTPException)
         return self.error(self.visit(request, _NOWHERE), error.status_code)
 
-    async def _broken(self, request: Request, error: Exception) -> Response:
-        log.error("the page %s failed", request.url.path, exc_info=error)
+    async def _broken(self, request: Request, _error: Exception) -> Response:
+        # the library raises it once more behind this page, and so it gets into the log
         return self.error(self.visit(request, _NOWHERE), 500)
 
 

@@ -147,7 +147,7 @@ class Visit:
 
     # --- answers ------------------------------------------------------------------------------------------
 
-    def show(self, template: str, status: int = 200, **values: Any) -> Response:
+    def show(self, template: str, status: int = 200, /, **values: Any) -> Response:
         """A page. `values` are for the template, which also has `visit`."""
         return HTMLResponse(self.site.rendering.page(template, self, values), status)
 
