@@ -412,6 +412,18 @@ class LogSubscription(Table):
     """None: it stays on this machine."""
 
 
+class Tracking(Table):
+    """`[tracking]`: message tracking, which is read from the JSON log. Days, bytes, rows."""
+
+    enabled: bool = True
+    """False: nothing more is taken in; what there is stays and can be searched."""
+    keep_days: Annotated[int, Field(ge=1, le=3660)] = 90
+    max_bytes: Annotated[int, Field(ge=64 << 20)] = 8 << 30
+    """With more the oldest messages go. Ten million messages of one recipient take about 5 GB."""
+    max_refused: Annotated[int, Field(ge=1000, le=10_000_000)] = 200_000
+    """Refused connections, handshakes, recipients and messages: with more the oldest go."""
+
+
 class Document(Table):
     """The whole configuration. `revision` is not part of it: the store numbers documents."""
 
@@ -443,6 +455,8 @@ class Document(Table):
     ssh: Ssh = Ssh()
     logs: Logs = Logs()
     log_subscriptions: tuple[LogSubscription, ...] = ()
+
+    tracking: Tracking = Tracking()
 
     def listener_hostname(self, listener: Listener) -> str:
         return listener.hostname or self.hostname

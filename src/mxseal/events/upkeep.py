@@ -35,6 +35,7 @@ __all__ = [
     "RevocationListFetched",
     "StorageRecovered",
     "StorageTrouble",
+    "TrackingTrouble",
     "WebhookRefused",
     "WorkerDied",
 ]
@@ -119,6 +120,13 @@ class PeerRecordTrouble(Event, frozen=True, kw_only=True, tag=True):
 
     error: str
     """Empty when it can be written again."""
+
+
+class TrackingTrouble(Event, frozen=True, kw_only=True, tag=True):
+    """Message tracking waits, lacks something, began anew, or goes on. Mail does not wait for it."""
+
+    problem: str
+    """What is wrong and what to do, in sentences; empty when it goes on."""
 
 
 class QueueDamaged(Event, frozen=True, kw_only=True, tag=True):
