@@ -24,7 +24,7 @@ from mxseal.clock import Clock, SystemClock
 from mxseal.commands.catalogue import registry
 from mxseal.commands.running import Runner
 from mxseal.config.history import BuildFailed, History, initial
-from mxseal.crew.hiring import Processes
+from mxseal.crew.hiring import IndexerProcesses, Processes
 from mxseal.crew.nursery import Nursery
 from mxseal.crew.succession import inherited_sockets, succeed
 from mxseal.faces.http import HttpFace
@@ -128,7 +128,9 @@ def serve(root: Path) -> int:
 
 
 async def _run(home: Home, clock: Clock, nursery: Nursery) -> int:
-    gateway = Gateway(home, clock, Processes(home.root, nursery), inherited_sockets())
+    gateway = Gateway(
+        home, clock, Processes(home.root, nursery), inherited_sockets(), IndexerProcesses(nursery)
+    )
     gateway.restart = lambda: signal.raise_signal(signal.SIGUSR2)
     runner = Runner(registry(), gateway.audit)
     face = LocalFace(home.root, runner, gateway)

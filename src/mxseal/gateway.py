@@ -34,7 +34,8 @@ from mxseal.config.history import BuildFailed, Built, History
 from mxseal.config.model import Document, Interface, Listener
 from mxseal.config.toml import render
 from mxseal.crew.crew import Crew, InForce
-from mxseal.crew.hiring import Hire
+from mxseal.crew.hiring import Hire, HireIndexer
+from mxseal.crew.tracking import Indexing
 from mxseal.crew.wire import FOLLOWERS
 from mxseal.events.bus import Bus
 from mxseal.events.types import (
@@ -44,6 +45,7 @@ from mxseal.events.types import (
     GatewayStarted,
     GatewayStopped,
     ReloadRefused,
+    TrackingTrouble,
 )
 from mxseal.logs.follow import Bell, Wait
 from mxseal.relay.ports import Place, Ports
@@ -104,8 +106,16 @@ class Gateway:
     It has the documents, the keys, the commands, the ports and the keeping of logs. Workers move the mail.
     """
 
-    def __init__(self, home: Home, clock: Clock, hire: Hire, inherited: Iterable[socket.socket] = ()) -> None:
-        """`inherited` are listening sockets that were handed over at the start."""
+    def __init__(
+        self,
+        home: Home,
+        clock: Clock,
+        hire: Hire,
+        inherited: Iterable[socket.socket] = (),
+        indexer: HireIndexer | None = None,
+    ) -> None:
+        """`inherited` are listening sockets that were handed over at the start. Without `indexer` nothing new
+        is tracked."""
         self.home = home
         self.clock = clock
         self.version = __version__
@@ -115,6 +125,7 @@ class Gateway:
         self.history = History(self.state)
         self.peers = PeersFile(home.peers_file)
         self.peers.prepare()
+        self.tracking = Indexing(home.root, clock, indexer, self._tracking_trouble)
         self.keys = KeyStore(self.state.secrets)
         self.bus = Bus()
         self.bell = Bell()
@@ -253,6 +264,7 @@ class Gateway:
         self._revision = revision.number
         self.crls.configure(document)
         self.alerts.configure(document)
+        self.tracking.configure(document)
         self.bus.publish(
             ConfigurationCommitted(
                 at=self.clock.now(), revision=revision.number, user=revision.user, comment=revision.comment
@@ -310,6 +322,7 @@ class Gateway:
         await self.pushing.configure(prepared.pushes)
         self.crls.start(current.document)
         self.alerts.start(current.document)
+        self.tracking.configure(current.document)
         self.bus.publish(
             GatewayStarted(at=self.clock.now(), version=__version__, revision=current.number, pid=os.getpid())
         )
@@ -378,6 +391,7 @@ class Gateway:
         self.bus.publish(GatewayStopped(at=self.clock.now(), pid=os.getpid()))
         self.logs.close()
         await self.pushing.stop()
+        await self.tracking.stop()
         self.state.close()
 
     def audit(self, record: AuditRecord) -> None:
@@ -404,6 +418,9 @@ class Gateway:
     def roll_over(self, log: str) -> Sequence[str]:
         """See `Services.roll_over`."""
         return self.logs.rotate(log)
+
+    def _tracking_trouble(self, problem: str) -> None:
+        self.bus.publish(TrackingTrouble(at=self.clock.now(), problem=problem))
 
     # --- what alerts ask ------------------------------------------------------------------------------------
 

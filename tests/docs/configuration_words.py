@@ -107,7 +107,7 @@ SECTIONS = (
                 "recipient_access",
                 "smtp_routes",
             ),
-            *("destinations", "delivery", "queue", "certificates", "dns", "ssh", "logs"),
+            *("destinations", "delivery", "queue", "certificates", "dns", "ssh", "logs", "tracking"),
             *("trust", "ssl", "tls_overrides", "alerts", "log_subscriptions"),
         ),
     ),
@@ -276,6 +276,7 @@ SECTIONS = (
         '[log_subscriptions.push]\nhost = "logs.example.com"\n',
     ),
     Section(table=model.SyslogPush, title="`[log_subscriptions.push]`: to a syslog server", text=""),
+    Section(table=model.Tracking, title="`[tracking]`", text="See [message tracking](tracking.md).\n"),
 )
 _ROUTES = (
     "Recipient domain, `.domain` for its sub-domains, or `all`, to next hops that are tried in order. "
@@ -387,6 +388,7 @@ WORDS = {
     "Logs.rotate_bytes": "Size at which a log file is closed and a new one begun",
     "Logs.keep_files": "Files that are kept of a log, the current one counts",
     "Logs.keep_days": "Days for which files are kept",
+    "Tracking.keep_days": "Messages that were queued earlier go",
     "Logs.json_log": "Whether [the JSON log](json-log.md) is written",
     "Logs.time": "Local time or UTC",
     "LogSubscription.kind": "`mail`: text of the reference; `json`: every event; `authentication`: logins; "

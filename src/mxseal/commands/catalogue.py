@@ -16,6 +16,7 @@ from mxseal.commands import (
     destconfig,
     destination_overrides,
     explain,
+    findevent,
     hostaccess,
     interfaceconfig,
     listenerconfig,
@@ -30,6 +31,7 @@ from mxseal.commands import (
     sshconfig,
     sslconfig,
     system,
+    trackmessage,
     users,
 )
 from mxseal.commands.registry import Registry
@@ -59,6 +61,8 @@ MODULES = (
     logs,
     logconfig,
     explain,
+    findevent,
+    trackmessage,
     peers,
     system,
     users,

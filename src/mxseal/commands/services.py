@@ -20,6 +20,7 @@ from mxseal.relay.probe import Seen
 from mxseal.relay.resolver import Resolver
 from mxseal.storage.peers import PeersFile
 from mxseal.storage.ports import Queued, Revision, Secrets
+from mxseal.storage.tracking.file import TrackingFile
 from mxseal.storage.users import Users
 
 
@@ -80,6 +81,23 @@ class Mail(Protocol):
         ...
 
     async def resume(self) -> None: ...
+
+
+class Tracking(Protocol):
+    """Message tracking: what was found, and the indexer that finds it."""
+
+    @property
+    def file(self) -> TrackingFile: ...
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the indexer; None: none runs."""
+        ...
+
+    @property
+    def problem(self) -> str:
+        """What is wrong, in sentences; empty: nothing."""
+        ...
 
 
 class Services(Protocol):
@@ -148,6 +166,11 @@ class Services(Protocol):
     @property
     def peers(self) -> PeersFile:
         """The record of TLS by peer; only read here, and in a thread."""
+        ...
+
+    @property
+    def tracking(self) -> Tracking:
+        """Message tracking; its file is only read here, and in a thread."""
         ...
 
     @property

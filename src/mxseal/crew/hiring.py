@@ -13,6 +13,7 @@ from typing import Protocol
 
 import msgspec
 
+from mxseal.crew import indexing
 from mxseal.crew.nursery import Nursery, NurseryGone
 from mxseal.crew.process import Orders
 from mxseal.storage.board import Board
@@ -80,6 +81,37 @@ class Processes:
         if self._nursery is None:
             raise NurseryGone
         nursery, pid = self._nursery, self._nursery.hire(orders, descriptors)
+        return _Process(pid, lambda: nursery.status(pid))
+
+
+class HireIndexer(Protocol):
+    """Starts the indexer of message tracking with one end of a line."""
+
+    def __call__(self, orders: indexing.Orders, line: socket.socket) -> Hired: ...
+
+
+class IndexerProcesses:
+    """The indexer as a process: forked by the nursery; as a program when there is none any more."""
+
+    def __init__(self, nursery: Nursery | None = None) -> None:
+        self._nursery = nursery
+
+    def __call__(self, orders: indexing.Orders, line: socket.socket) -> Hired:
+        try:
+            return self._forked(orders, line)
+        except NurseryGone:
+            words = msgspec.structs.replace(orders, leader=os.getpid(), line=line.fileno()).words
+            child = subprocess.Popen(  # noqa: S603 - this program itself
+                words, stdin=subprocess.DEVNULL, pass_fds=(line.fileno(),)
+            )
+            return _Process(child.pid, child.wait)
+        finally:
+            line.close()
+
+    def _forked(self, orders: indexing.Orders, line: socket.socket) -> Hired:
+        if self._nursery is None:
+            raise NurseryGone
+        nursery, pid = self._nursery, self._nursery.hire_indexer(orders, line.fileno())
         return _Process(pid, lambda: nursery.status(pid))
 
 

@@ -14,11 +14,13 @@ import socket
 import struct
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Never
 
 import msgspec
 
+from mxseal.crew import indexing
 from mxseal.crew.process import Orders, call_process, die_with, main
 
 _ANSWER = struct.Struct("!q")
@@ -32,6 +34,12 @@ class Hire(msgspec.Struct, frozen=True, tag=True):
     """Fork a worker; its three descriptors come with the message. The answer is its process id."""
 
     orders: Orders
+
+
+class HireIndexer(msgspec.Struct, frozen=True, tag=True):
+    """Fork the indexer of message tracking; its line to the leading process comes with the message."""
+
+    orders: indexing.Orders
 
 
 class Wait(msgspec.Struct, frozen=True, tag=True):
@@ -64,11 +72,15 @@ class Nursery:
         """Process id of a new worker that got these descriptors. NurseryGone."""
         return self._ask(Hire(orders), descriptors)
 
+    def hire_indexer(self, orders: indexing.Orders, line: int) -> int:
+        """Process id of an indexer that got this end of a line. NurseryGone."""
+        return self._ask(HireIndexer(orders), (line,))
+
     def status(self, pid: int) -> int:
         """The exit status of a worker that has ended. NurseryGone."""
         return self._ask(Wait(pid), ())
 
-    def _ask(self, wish: Hire | Wait, descriptors: tuple[int, ...]) -> int:
+    def _ask(self, wish: Hire | HireIndexer | Wait, descriptors: tuple[int, ...]) -> int:
         try:
             socket.send_fds(self._line, [msgspec.json.encode(wish)], list(descriptors))
             answer = self._line.recv(_ANSWER.size)
@@ -93,7 +105,7 @@ def _tend(line: socket.socket, leader: int) -> Never:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
     _close_all_but(line.fileno())
-    decoder = msgspec.json.Decoder(Hire | Wait)
+    decoder = msgspec.json.Decoder(Hire | HireIndexer | Wait)
     while True:
         data, descriptors, _, _ = socket.recv_fds(line, _LARGEST, 3)
         if not data:
@@ -105,7 +117,7 @@ def _tend(line: socket.socket, leader: int) -> Never:
         pid = os.fork()
         if pid == 0:
             line.close()
-            _work(wish.orders, descriptors)
+            _become(_duty(wish, descriptors))
         for descriptor in descriptors:
             os.close(descriptor)
         line.send(_ANSWER.pack(pid))
@@ -119,13 +131,20 @@ def _close_all_but(kept: int) -> None:
                 os.close(descriptor)
 
 
-def _work(orders: Orders, descriptors: list[int]) -> Never:
+def _duty(wish: Hire | HireIndexer, descriptors: list[int]) -> Callable[[], int]:
+    leader = os.getppid()
+    if isinstance(wish, HireIndexer):
+        indexer = msgspec.structs.replace(wish.orders, leader=leader, line=descriptors[0])
+        return lambda: indexing.main(indexer)
     frames, passing, board = descriptors
+    orders = msgspec.structs.replace(wish.orders, leader=leader, frames=frames, passing=passing, board=board)
+    return lambda: main(orders)
+
+
+def _become(duty: Callable[[], int]) -> Never:
     status = 1
     try:
-        status = main(
-            msgspec.structs.replace(orders, leader=os.getppid(), frames=frames, passing=passing, board=board)
-        )
+        status = duty()
     except BaseException:  # noqa: BLE001 - nothing of this process may go on as another
         traceback.print_exc()
     finally:

@@ -328,6 +328,10 @@ def _peer_record_trouble(event: facts.PeerRecordTrouble) -> list[Line]:
     return [("Warning", f"{told}; what is seen meanwhile is missing in tlspeers.")]
 
 
+def _tracking_trouble(event: facts.TrackingTrouble) -> list[Line]:
+    return [("Warning", one_line(event.problem) or "Message tracking goes on.")]
+
+
 def _queue_damaged(event: facts.QueueDamaged) -> list[Line]:
     named = ", ".join(str(mid) for mid in event.aside[:20]) + (", …" if len(event.aside) > 20 else "")
     parts = [f"Queue damaged: {event.file}: {_cut(event.problem)}."]
@@ -407,6 +411,7 @@ TABLE: dict[type[Event], Callable[[Any], list[Line]]] = {
     facts.StorageTrouble: _storage_trouble,
     facts.StorageRecovered: _storage_recovered,
     facts.PeerRecordTrouble: _peer_record_trouble,
+    facts.TrackingTrouble: _tracking_trouble,
     facts.QueueDamaged: _queue_damaged,
     facts.RevocationListFetched: _list_fetched,
     facts.RevocationListFailed: _list_failed,

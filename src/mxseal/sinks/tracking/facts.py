@@ -46,7 +46,7 @@ def came_secure(link: Link, event: types.InboundTlsSucceeded) -> Tls:
         state = "verified"
     else:
         state = "unverified" if found.peer_subject is not None or found.verify_error else "encrypted"
-    return _of(Tls("in", state, level=link.level), found)
+    return _of(Tls("in", state, level=link.level, cause=cause(event.diagnosis)), found)
 
 
 def went_secure(event: types.OutboundTlsSucceeded) -> Tls:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 import zlib
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -32,11 +33,6 @@ def clean(text: str | None) -> str:
     if not text.isascii():
         text = text.encode("utf-8", "replace").decode()
     return text[:LONGEST].replace("\0", "?")
-
-
-def header_sum(message_id: str) -> int:
-    """What a Message-ID is found by; never 0."""
-    return zlib.crc32(message_id.strip().strip("<>").lower().encode("utf-8", "replace")) or 1
 
 
 class Names:
@@ -155,11 +151,11 @@ class SegmentRows:
         header, subject = clean(draft.header), clean(draft.subject)
         self._fresh[row] = stored, [
             sender, sender_domain, draft.icid, at, draft.started, draft.size, int(draft.outgoing),
-            draft.about, draft.refused, place, tls, header_sum(header) if header else 0, header or None,
-            subject or None, clean(draft.identity) or None,
+            draft.about, draft.refused, place, tls, schema.header_sum(header) if header else 0,
+            header or None, subject or None, clean(draft.identity) or None,
         ]  # fmt: skip
         if subject:
-            self._subjects.append((row, subject))
+            self._subjects.append((row, unicodedata.normalize("NFC", subject)))
         return stored
 
     def change(self, stored: Stored) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 import msgspec
 
 _LIKE = str.maketrans({"\\": "\\\\", "%": "\\%", "_": "\\_"})
@@ -67,7 +69,7 @@ def words(text: str) -> str:
     """An FTS5 query: all words of `text`, each as a prefix where a star follows it; "" without any."""
     found: list[str] = []
     word = ""
-    for char in f"{text} ":
+    for char in f"{unicodedata.normalize('NFC', text)} ":
         if char.isalnum():
             word += char
         elif word:

@@ -8,7 +8,7 @@ nothing outside of it.
 
 from __future__ import annotations
 
-import re
+import zlib
 from pathlib import Path
 
 import apsw
@@ -133,12 +133,16 @@ TABLES = (
     "message", "recipient", "step", "connection", "address", "domain", "place", "at_place", "tls",
     "with_tls", "fact", "subject",
 )  # fmt: skip
-_OF_SEGMENT = re.compile(r"s\d+_[a-z_]+")
 
 
 def prefix(segment: int) -> str:
     """What the names of a segment's tables begin with."""
     return f"s{int(segment)}_"
+
+
+def header_sum(message_id: str) -> int:
+    """What a Message-ID is found by; never 0. Case counts for no letter of ASCII, as with NOCASE."""
+    return zlib.crc32(message_id.strip("<> ").encode("utf-8", "replace").lower()) or 1
 
 
 def make_segment(connection: apsw.Connection, number: int) -> None:

@@ -9,7 +9,6 @@ same far back, and rows that come in meanwhile change nothing.
 from __future__ import annotations
 
 import json
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -18,7 +17,7 @@ import msgspec
 
 from mxseal.storage.tracking import addresses
 from mxseal.storage.tracking.reading import found_rows, tls_rows
-from mxseal.storage.tracking.schema import prefix
+from mxseal.storage.tracking.schema import header_sum, prefix
 from mxseal.storage.tracking.values import BITS, Found, Page, Query
 
 FEW = 20_001
@@ -72,7 +71,7 @@ def _place(text: str | None) -> tuple[int, int] | None:
         return None
     number, _, row = text.partition(".")
     if not (number.isdecimal() and row.isdecimal() and len(text) < 40):
-        raise ValueError(text)
+        raise ValueError(f"{text!r} is not where a page ended")
     return int(number), int(row)
 
 
@@ -111,6 +110,8 @@ class _Scan:
             lowest = self._row_at(query.since - _SLACK, highest)
         if query.until is not None:
             highest = min(highest, self._row_at(query.until + _SLACK, highest))
+        if highest < lowest:
+            return
         try:
             conditions = list(self._conditions())
         except _Nothing:
@@ -260,11 +261,11 @@ class _Scan:
         return self._beside("recipient", *self._among(column, table, pattern))
 
     def _header(self, text: str) -> Condition:
-        plain = text.strip().strip("<>").lower()
-        digest = zlib.crc32(plain.encode("utf-8", "replace")) or 1
-        where = "header_sum <> 0 AND header_sum=? AND lower(trim(header, '<> '))=?"
+        plain = text.strip("<> ")
+        where = "header_sum <> 0 AND header_sum=? AND trim(header, '<> ')=? COLLATE NOCASE"
         source = f"SELECT id FROM {self._s}message WHERE {where} AND id {{between}}"  # noqa: S608
-        return Condition(source, "m.header_sum=? AND lower(trim(m.header, '<> '))=?", (digest, plain))
+        test = "m.header_sum=? AND trim(m.header, '<> ')=? COLLATE NOCASE"
+        return Condition(source, test, (header_sum(plain), plain))
 
     def _subject(self, text: str) -> Condition:
         match = addresses.words(text)
