@@ -216,6 +216,9 @@ class Mail:
             "lines": ("said",),
         }  # fmt: skip
 
+    def closes(self) -> list[Event]:
+        return [types.DeliveryClosed(at=self.tick(), dcid=self.dcid)]
+
     def finished(self, mid: int = 0) -> list[Event]:
         return [types.MessageFinished(at=self.tick(), mid=mid or self.mid)]
 
@@ -223,7 +226,7 @@ class Mail:
         """A message from its connection to its end."""
         return [
             *self.comes(), *self.message(sender, to), *self.leaves(), *self.goes(to[0].rpartition("@")[2]),
-            *self.delivered(*range(len(to))), *self.finished(),
+            *self.delivered(*range(len(to))), *self.finished(), *self.closes(),
         ]  # fmt: skip
 
 
