@@ -20,7 +20,7 @@ START = 1_771_096_828.0
 ROOMY = Limits(min_free_bytes=0)
 TLS13 = TlsFacts(protocol="TLSv1.3", cipher="TLS_AES_256_GCM_SHA384", bits=256, group="x25519")
 MASKED = Diagnosis(
-    cause="starttls-masked", side="between", words={"who": "server", "host": "mx", "text": "XXX"}
+    cause="starttls-masked", side="between", words={"who": "server", "host": "mx", "text": "***"}
 )
 
 

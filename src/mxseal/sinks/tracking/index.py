@@ -27,7 +27,7 @@ from mxseal.storage.tracking import schema
 
 MOST_LINKS, MOST_DRAFTS = 100_000, 20_000
 """That are open at the same time."""
-LINGER = 10.0
+LINGER = 3.0
 """Seconds for which a connection is remembered behind its end: what it did to messages is told later."""
 STALE = 86_400.0
 """After so long without an end a connection or message is forgotten: its worker was killed."""
@@ -227,7 +227,7 @@ class Index:
         link = self._links.get(("icid", event.icid)) or Link("icid", event.icid, event.at, Tls("in", ""))
         self.refusals.add(
             event.at, "recipient", link, reason=f"by {event.by}", mid=event.mid,
-            sender=draft.sender if draft else None, recipient=event.recipient,
+            between=(draft.sender if draft else None, event.recipient),
         )  # fmt: skip
 
     def received(self, event: types.MessageReceived) -> None:
@@ -271,16 +271,8 @@ class Index:
         if draft is None or (draft.refused and not draft.recipients):
             return  # its recipients were refused, each with a row of its own
         link = self._links.get(("icid", event.icid)) or Link("icid", event.icid, event.at, Tls("in", ""))
-        first = draft.recipients[0][1] if draft.recipients else None
-        self.refusals.add(
-            event.at,
-            "message",
-            link,
-            reason=event.reason,
-            mid=event.mid,
-            sender=draft.sender,
-            recipient=first,
-        )
+        between = draft.sender, draft.recipients[0][1] if draft.recipients else None
+        self.refusals.add(event.at, "message", link, reason=event.reason, mid=event.mid, between=between)
 
     # --- deliveries -----------------------------------------------------------------------------------------
 
@@ -346,9 +338,10 @@ class Index:
             self._keep(event.mid, event.at)
 
     def _outcome(
-        self, event: Any, kind: str, *, bits: int, state: int, rids: Sequence[int], text: Any, dcid: int = 0
+        self, event: Any, kind: str, *, bits: int, state: int, rids: Sequence[int], text: Any
     ) -> None:
         self.began(event)
+        dcid = getattr(event, "dcid", 0)
         found = self.segments.find(event.mid)
         if found is None:
             self.orphans += 1
@@ -373,7 +366,7 @@ class Index:
 
     def delivered(self, event: types.RecipientsDelivered) -> None:
         self._outcome(
-            event, "delivered", bits=schema.DELIVERED, state=DELIVERED, rids=event.rids, dcid=event.dcid,
+            event, "delivered", bits=schema.DELIVERED, state=DELIVERED, rids=event.rids,
             text={"response": _short(event.response)},
         )  # fmt: skip
         link = self._links.get(("dcid", event.dcid))
@@ -385,14 +378,14 @@ class Index:
 
     def delayed(self, event: types.RecipientDelayed) -> None:
         self._outcome(
-            event, "delayed", bits=schema.DELAYED, state=WAITING, rids=(event.rid,), dcid=event.dcid,
+            event, "delayed", bits=schema.DELAYED, state=WAITING, rids=(event.rid,),
             text=_reply(event) | {"next_attempt": event.next_attempt},
         )  # fmt: skip
         self.counters.count(event.at, "out", "delayed")
 
     def bounced(self, event: types.RecipientBounced) -> None:
         self._outcome(
-            event, "bounced", bits=schema.BOUNCED, state=BOUNCED, rids=(event.rid,), dcid=event.dcid,
+            event, "bounced", bits=schema.BOUNCED, state=BOUNCED, rids=(event.rid,),
             text=_reply(event),
         )  # fmt: skip
         self.counters.count(event.at, "out", "bounced")
@@ -405,9 +398,7 @@ class Index:
         self.counters.count(event.at, "out", "bounced")
 
     def perhaps(self, event: types.PossibleDelivery) -> None:
-        self._outcome(
-            event, "possible", bits=schema.POSSIBLE, state=WAITING, rids=event.rids, dcid=event.dcid, text={}
-        )
+        self._outcome(event, "possible", bits=schema.POSSIBLE, state=WAITING, rids=event.rids, text={})
 
     def deleted(self, event: types.RecipientsDeleted) -> None:
         self._outcome(event, "deleted", bits=schema.DELETED, state=DELETED, rids=event.rids, text={})

@@ -28,14 +28,15 @@ class Refusals:
 
     def add(
         self, at: float, kind: str, link: Link, *, reason: str, mid: int | None = None,
-        sender: str | None = None, recipient: str | None = None,
+        between: tuple[str | None, str | None] = (None, None),
     ) -> None:  # fmt: skip
+        """`between`: sender and recipient, as far as there are any."""
+        sender, recipient = (clean(each) if each is not None else None for each in between)
+        fact = zlib.compress(link.fact) if link.fact and kind.startswith("tls") else None
         self._rows.append((
-            at, kind, link.number, mid, clean(link.ip), clean(link.host), clean(link.listener),
-            clean(sender) if sender is not None else None,
-            clean(recipient) if recipient is not None else None,
-            clean(link.sender_group), clean(link.policy), clean(link.level), clean(reason),
-            clean(link.tls.cause), zlib.compress(link.fact) if link.fact and kind.startswith("tls") else None,
+            at, kind, link.number, mid, clean(link.ip), clean(link.host), clean(link.listener), sender,
+            recipient, clean(link.sender_group), clean(link.policy), clean(link.level), clean(reason),
+            clean(link.tls.cause), fact,
         ))  # fmt: skip
 
     def flush(self, many: Callable[[str, Sequence[tuple[Any, ...]]], None]) -> None:

@@ -12,7 +12,7 @@ Key = tuple[str, int]
 """(icid or dcid, number)."""
 
 
-class Tls(msgspec.Struct, frozen=True):
+class Tls(msgspec.Struct, frozen=True, array_like=True):
     """What TLS of a connection was like, in words that can be counted and searched."""
 
     side: str
@@ -31,7 +31,7 @@ class Tls(msgspec.Struct, frozen=True):
         return self.state in {"verified", "encrypted", "unverified"}
 
 
-class Link(msgspec.Struct):
+class Link(msgspec.Struct, array_like=True):
     """A connection, from its first event until some time behind its last."""
 
     kind: str
@@ -69,7 +69,7 @@ class Link(msgspec.Struct):
         return self.kind, self.number
 
 
-class Draft(msgspec.Struct):
+class Draft(msgspec.Struct, array_like=True):
     """A message that is being received: nothing of it is kept before it is queued."""
 
     mid: int
