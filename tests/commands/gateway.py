@@ -87,6 +87,8 @@ class FakeClient:
 
     async def ask(self, question: str, default: str) -> str:
         self.questions.append(f"{question} [{default}]")
+        if not self.answers:
+            raise EOFError
         return self.answers.pop(0) or default
 
     async def secret(self, question: str, repeat: bool) -> str:
@@ -121,8 +123,8 @@ def pot_new(
     name: Annotated[str, Argument("Its name", ask="Enter a name for this pot:")],
     *,
     litres: Annotated[float, Option("How much it holds", ask="Litres:", least=0.1, most=5)] = 1.0,
-    glaze: Annotated[Literal["brown", "celadon"], Option("Its glaze", short="-g")] = "brown",
-    lids: Annotated[int, Option("How many lids", least=1)] = 1,
+    glaze: Annotated[Literal["brown", "celadon"], Option("Its glaze", short="-g", quiet=True)] = "brown",
+    lids: Annotated[int, Option("How many lids", least=1, quiet=True)] = 1,
     mark: Annotated[list[str], Option("Marks on its foot", ask="Marks on its foot:")] = [],  # noqa: B006
     signed: Annotated[bool, Option("Signed by its maker")] = False,
 ) -> Result:

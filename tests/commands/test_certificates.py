@@ -176,6 +176,7 @@ async def test_new_asks_at_a_terminal_in_the_order_of_the_field() -> None:
         "DE",
         "",
         "ecdsa-p256",
+        "",
     ]
     officer = Officer(answers=answers)
     made = await officer.ok("certconfig", "new")

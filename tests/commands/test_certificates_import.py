@@ -120,8 +120,8 @@ async def test_a_wrong_passphrase_is_told(pkcs12: bytes) -> None:
     assert officer.codes == ["wrong-passphrase"]
 
 
-async def test_import_asks_for_name_and_files_at_a_terminal() -> None:
-    officer = Officer(files={"cert.pem": LEAF, "key.pem": KEY}, answers=["partner", "cert.pem key.pem"])
+async def test_import_asks_for_files_passphrase_and_name_at_a_terminal() -> None:
+    officer = Officer(files={"cert.pem": LEAF, "key.pem": KEY}, answers=["cert.pem key.pem", "", "partner"])
     await officer.ok("certconfig", "import")
     assert officer.profile("partner").certificate == pem(P.leaf.certificate)
 
@@ -201,7 +201,7 @@ async def test_key_and_intermediates_are_asked_one_after_the_other_as_in_the_fie
     await officer.ok("certconfig", "paste", "partner")
     assert chain_of(officer, "partner") == ["Test Near", "Test Far"]
     assert [question.split(" [")[0] for question in officer.client.questions[1:4]] == [
-        "Paste private key in PEM format:",
+        "Subject: CN=mx.example.com\nPaste private key in PEM format:",
         "Do you want to add an intermediate certificate?",
         "Paste intermediate certificate in PEM format:",
     ]

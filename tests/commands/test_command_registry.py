@@ -114,10 +114,10 @@ async def test_a_passphrase_comes_from_where_the_words_say(given: str, length: i
 
 
 async def test_somebody_at_a_terminal_is_asked_for_what_is_missing() -> None:
-    bench = Bench(FakeClient(answers=["Kyusu", "9", "0.35", ""]))
+    bench = Bench(FakeClient(answers=["Kyusu", "9", "0.35", "", "left over"]))
     assert (await bench.value("pot", "new"))["litres"] == 0.35
-    assert bench.client.questions[:2] == ["Enter a name for this pot: []", "Litres: [1.0]"]
-    assert "9.0 is not in the range" in bench.client.questions[2]
+    assert bench.client.questions[:2] == ["Enter a name for this pot: []", "Litres: [1]"]
+    assert "9 is too large: at most 5." in bench.client.questions[2]
 
 
 async def test_enter_at_a_question_for_several_values_gives_none_and_more_are_split() -> None:
@@ -145,8 +145,8 @@ async def test_words_that_stop_at_a_group_open_its_menu() -> None:
     assert (await bench.value("pot"))["name"] == "Kyusu"
     (question,) = bench.client.questions
     assert question == (
-        "Choose the operation you want to perform:\n- FILL - Fill a pot\n- LIST - List the pots\n"
-        "- LOCK - Lock a pot\n- NEW - Make a pot\n []"
+        "Choose the operation you want to perform:\n- NEW - Make a pot\n- LIST - List the pots\n"
+        "- FILL - Fill a pot\n- LOCK - Lock a pot\n []"
     )
 
 

@@ -119,7 +119,7 @@ async def test_edit_changes_what_is_named_and_takes_own_values_away() -> None:
 
 
 async def test_edit_asks_at_a_terminal_with_the_present_values() -> None:
-    made = desk(answers=["6", "", "7"])
+    made = desk(answers=["6", "", "7", "", "", ""])
     made.services.edit(
         made.context.owner,
         destinations=(Destination(domain="default"), Destination(domain="a.example", tls="required")),
@@ -128,11 +128,11 @@ async def test_edit_asks_at_a_terminal_with_the_present_values() -> None:
     assert entry(made, "a.example") == Destination(
         domain="a.example", tls="required-verify-hosted", messages_per_connection=7
     )
-    assert made.client.questions[0].endswith("6. Required - Verify Hosted Domains [required]")
+    assert made.client.questions[0].endswith("6. Required - Verify Hosted Domains [3]")
 
 
 async def test_new_asks_for_domain_and_level_at_a_terminal() -> None:
-    made = desk(answers=["a.example", "3"])
+    made = desk(answers=["a.example", "3", "", "", "", "", ""])
     await made.ok("destconfig", "new")
     assert entry(made, "a.example").tls == "required"
     assert made.client.questions[0].startswith("Enter the domain you wish to configure.")
@@ -220,7 +220,7 @@ async def test_setup_asks_as_the_reference_does() -> None:
     await made.ok("destconfig", "setup")
     first, second = made.client.questions
     assert first.startswith('The "Demo" certificate is currently configured. You may use "Demo", but this')
-    assert "1. Demo\n2. None: show no certificate\nPlease choose the certificate to apply: [1]" in first
+    assert "Please choose the certificate to apply:\n1. Demo\n2. none [1]" in first
     assert second == "Do you want to send an alert when a required TLS connection fails? [N]"
     assert made.document.delivery.alert_on_tls_failure
     assert made.document.delivery.certificate == "Demo"

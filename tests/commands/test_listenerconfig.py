@@ -110,10 +110,10 @@ async def test_sender_groups_follow_a_new_name() -> None:
 
 
 async def test_edit_asks_at_a_terminal_with_the_present_values() -> None:
-    made = desk(answers=["2600", "", "private"])
+    made = desk(answers=["", "2600", "priv", *[""] * 6])
     await made.ok("listenerconfig", "edit", "IncomingMail")
     assert (listener(made, "IncomingMail").port, listener(made, "IncomingMail").type) == (2600, "private")
-    assert made.client.questions[1].endswith("[127.0.0.1]")
+    assert made.client.questions[0].endswith("[127.0.0.1]")
 
 
 async def test_the_last_listener_can_not_be_deleted() -> None:

@@ -100,10 +100,10 @@ async def test_edit_changes_what_is_named_and_takes_own_values_away() -> None:
 
 
 async def test_edit_asks_for_the_level_at_a_terminal() -> None:
-    made = desk(answers=["5"])
+    made = desk(answers=["", "5", "", "", "", ""])
     await made.ok(*POLICY, "edit", "ACCEPTED")
     assert policy(made, "ACCEPTED").tls == "required-verify"
-    assert made.client.questions[0].endswith("5. Required - Verify [preferred]")
+    assert made.client.questions[1].endswith("5. Required - Verify [2]")
 
 
 async def test_the_list_shows_who_has_a_policy() -> None:
@@ -222,7 +222,7 @@ async def test_groups_are_moved_to_a_place_and_deleted() -> None:
 
 
 async def test_new_asks_for_name_policy_and_members_at_a_terminal() -> None:
-    made = desk(answers=["BANK", "ACCEPTED", "192.0.2.1 .bank.example"])
+    made = desk(answers=["BANK", "ACCEPTED", "192.0.2.1 .bank.example", "", "", ""])
     await made.ok(*GROUP, "new")
     assert group(made, "BANK").members == ("192.0.2.1", ".bank.example")
 

@@ -83,7 +83,7 @@ def test_on_a_terminal_tables_fit_and_questions_are_asked(server: Serving) -> No
     with terminal(server.home, "pot", "new") as screen:
         screen.expect("Enter a name for this pot:")
         screen.type("Kyusu\n")
-        screen.expect("[1.0]> ")
+        screen.expect("[1]> ")
         screen.type("0.5\n")
         screen.expect("Marks on its foot:")
         screen.type("\n")

@@ -86,11 +86,14 @@ def test_a_dialogue_asks_for_what_is_missing(server: Serving) -> None:
         screen.type("new\n")
         screen.expect("Enter a name for this pot:")
         screen.type("Kyusu\n")
-        screen.expect("[1.0]> ")
+        screen.expect("[1]> ")
         screen.type("\n")
         screen.expect("Marks on its foot:")
         screen.type("\n")
-        assert "Kyusu" in screen.expect(PROMPT)
+        assert "Kyusu" in screen.expect("Choose the operation")
+        screen.expect("[]> ")
+        screen.type("\n")
+        screen.expect(PROMPT)
 
 
 def test_history_keeps_commands_and_no_passphrases_and_no_answers(server: Serving) -> None:

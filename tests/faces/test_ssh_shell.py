@@ -96,11 +96,16 @@ def test_a_dialogue_asks_for_what_is_missing(screen: Screen) -> None:
     screen.type("new\n")
     screen.expect("Enter a name for this pot:")
     screen.type("\x1b[A\tKyusu\n")  # earlier commands are no answers
-    screen.expect("[1.0]> ")
+    screen.expect("[1]> ")
     screen.type("\n")
     screen.expect("Marks on its foot:")
     screen.type("\n")
-    assert "Name:    Kyusu\r\n" in screen.expect(PROMPT)
+    shown = screen.expect("Choose the operation")  # the menu, once more, behind what there is now
+    assert "Name:    Kyusu\r\n" in shown
+    assert "List of Pots" in shown
+    screen.expect("[]> ")
+    screen.type("\n")
+    screen.expect(PROMPT)
 
 
 def test_passphrases_are_not_shown_and_not_in_the_history_and_neither_are_answers(screen: Screen) -> None:

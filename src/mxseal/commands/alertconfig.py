@@ -217,21 +217,34 @@ _Known = Annotated[
 ]
 
 
-@command("alertconfig", "edit", role="operator", summary="Modify alert subscription for an email address")
-async def alertconfig_edit(
+def _present(ctx: Context, given: Mapping[str, Any]) -> Mapping[str, Any]:
+    entry = _recipient(_alerts(ctx), given["address"])
+    return {
+        "classes": _numbers(entry.classes, CLASSES),
+        "severities": _numbers(entry.severities, SEVERITIES),
+    }
+
+
+@command(
+    "alertconfig",
+    "edit",
+    role="operator",
+    summary="Modify alert subscription for an email address",
+    present=_present,
+)
+def alertconfig_edit(
     ctx: Context,
     address: _Known,
     *,
-    classes: Annotated[str | None, Option("Classes, as for 'alertconfig new'")] = None,
-    severities: Annotated[str | None, Option("Severities, as for 'alertconfig new'")] = None,
+    classes: Annotated[str | None, Option("Classes, as for 'alertconfig new'", ask=_CLASS_MENU)] = None,
+    severities: Annotated[
+        str | None, Option("Severities, as for 'alertconfig new'", ask=_SEVERITY_MENU)
+    ] = None,
 ) -> Result:
     """What is left out stays as it is."""
     entry = _recipient(_alerts(ctx), address)
     if classes is None and severities is None:
-        if not ctx.client.interactive:
-            raise CommandFailed("Say what changes: --classes, --severities or both", 2)
-        classes = await ctx.client.ask(_CLASS_MENU, _numbers(entry.classes, CLASSES))
-        severities = await ctx.client.ask(_SEVERITY_MENU, _numbers(entry.severities, SEVERITIES))
+        raise CommandFailed("Say what changes: --classes, --severities or both", 2)
     values: dict[str, Any] = {}
     if classes is not None:
         values["classes"] = _chosen(classes, CLASSES, "class")
@@ -282,12 +295,32 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How often, how many; None: as it is."""
 
     first_wait: Annotated[
-        float | None, Option("Seconds until a duplicate is sent; 0: every one at once", least=0, most=86_400)
+        float | None,
+        Option(
+            "Seconds until a duplicate is sent; 0: every one at once",
+            ask="Initial number of seconds to wait before sending a duplicate alert (0: send every one)",
+            least=0,
+            most=86_400,
+        ),
     ] = None
     longest_wait: Annotated[
-        float | None, Option("Seconds that a duplicate waits at most", least=0, most=604_800)
+        float | None,
+        Option(
+            "Seconds that a duplicate waits at most",
+            ask="Maximum number of seconds to wait before sending a duplicate alert",
+            least=0,
+            most=604_800,
+        ),
     ] = None
-    kept: Annotated[int | None, Option("How many alerts displayalerts keeps", least=1, most=1000)] = None
+    kept: Annotated[
+        int | None,
+        Option(
+            "How many alerts displayalerts keeps",
+            ask="Maximum number of alerts stored in the system",
+            least=1,
+            most=1000,
+        ),
+    ] = None
     queue_age: Annotated[
         float | None, Option("Seconds a message waits until there is an alert; 0: never", least=0)
     ] = None
@@ -296,51 +329,47 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = None
 
 
-_QUESTIONS = (
-    ("first_wait", "Initial number of seconds to wait before sending a duplicate alert (0: send every one)"),
-    ("longest_wait", "Maximum number of seconds to wait before sending a duplicate alert"),
-    ("kept", "Maximum number of alerts stored in the system"),
+def _present_settings(ctx: Context, _given: Mapping[str, Any]) -> Mapping[str, Any]:
+    alerts = _alerts(ctx)
+    return {name: getattr(alerts, name) for name in Settings.__struct_fields__}
+
+
+@command(
+    "alertconfig", "setup", role="operator", summary="Configure alert settings", present=_present_settings
 )
-
-
-@command("alertconfig", "setup", role="operator", summary="Configure alert settings")
-async def alertconfig_setup(ctx: Context, *, settings: Settings) -> Result:
+def alertconfig_setup(ctx: Context, *, settings: Settings) -> Result:
     """Duplicates are held back: with 5 and 60 an alert that comes all the time is sent at once and after 5,
     15, 35, 60, 120, … seconds, and each says how many were held back. Whether a required TLS connection that
     fails raises an alert is set with 'destconfig setup'.
     """
     values = {name: value for name, value in msgspec.structs.asdict(settings).items() if value is not None}
     if not values:
-        if not ctx.client.interactive:
-            raise CommandFailed("Say what changes; 'help alertconfig setup' shows the options", 2)
-        values = await _asked(ctx)
+        raise CommandFailed("Say what changes; 'help alertconfig setup' shows the options", 2)
     return _changed(ctx, "The settings of alerts were changed.", **values)
 
 
-async def _asked(ctx: Context) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    for name, question in _QUESTIONS:
-        current = f"{getattr(_alerts(ctx), name):g}"
-        answer = (await ctx.client.ask(question, current)).strip()
-        try:
-            values[name] = int(answer) if name == "kept" else float(answer)
-        except ValueError:
-            raise CommandFailed(f"{answer!r} is not a number. Nothing was changed") from None
-    return values
+def _present_from(ctx: Context, _given: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {"address": _alerts(ctx).from_address or ""}
 
 
-@command("alertconfig", "from", role="operator", summary="Configure the From Address of alert emails")
-async def alertconfig_from(
+@command(
+    "alertconfig",
+    "from",
+    role="operator",
+    summary="Configure the From Address of alert emails",
+    present=_present_from,
+)
+def alertconfig_from(
     ctx: Context,
-    address: Annotated[str | None, Argument("Mail address; it must exist to get bounces")] = None,
+    address: Annotated[
+        str | None,
+        Argument("Mail address; it must exist to get bounces", ask="Enter the From Address of alert emails."),
+    ] = None,
     *,
     default: Annotated[bool, Option("Use alert@ and this gateway's hostname")] = False,
 ) -> Result:
     if address is None and not default:
-        if not ctx.client.interactive:
-            raise CommandFailed("Write a mail address, or --default", 2)
-        question = "Enter the From Address of alert emails (empty: the system default)."
-        address = (await ctx.client.ask(question, "")).strip() or None
+        raise CommandFailed("Write a mail address, or --default", 2)
     if address is not None and default:
         raise CommandFailed("Choose one of an address and --default", 2)
     if address is None:
@@ -355,20 +384,26 @@ async def alertconfig_from(
 @command("alertconfig", "webhook", "add", role="operator", summary="Send alerts to a URL, or change how")
 def webhook_add(
     ctx: Context,
-    name: Annotated[str, Argument("What it is called", complete=webhooks, ask="Enter a name for it:")],
+    name: Annotated[
+        str, Argument("What it is called", complete=webhooks, ask="Enter a name for it:", free=True)
+    ],
     url: Annotated[str, Argument("https://…", ask="Enter the URL:")],
     *,
     classes: _Classes = _ALL,
     severities: _Severities = _ALL,
     secret: Annotated[
-        Secret | None, Option("Sign requests with it, at least 16 characters; the receiver knows it too")
+        Secret | None,
+        Option(
+            "Sign requests with it, at least 16 characters; the receiver knows it too",
+            ask="Enter the secret that signs requests (empty: none):",
+        ),
     ] = None,
 ) -> Result:
     """One with that name is replaced. The secret is sealed in the store and not part of the configuration.
     Where the URL itself is secret, know that 'showconfig' shows it.
     """
     alerts = _alerts(ctx)
-    identifier = None if secret is None else _sealed(ctx, secret)
+    identifier = None if secret is None or not secret.text else _sealed(ctx, secret)
     entry = {
         "name": name,
         "url": url,

@@ -20,6 +20,7 @@ from mxseal.commands.certificate_judgement import all_problems, is_demo, private
 from mxseal.commands.certificate_trust import trusted
 from mxseal.commands.certificates import (
     Listing,
+    OwnName,
     ProfileName,
     candidate,
     certificate_names,
@@ -82,7 +83,7 @@ def certconfig_intermediates_list(ctx: Context, name: ProfileName) -> Result:
 @command("certconfig", "intermediates", "add", role=_CHANGERS, summary="Add intermediates to a certificate")
 async def certconfig_intermediates_add(
     ctx: Context,
-    name: ProfileName,
+    name: OwnName,
     files: Annotated[list[FileBytes], Argument("PEM files with intermediates", ask="File names:")],
 ) -> Result:
     """Behind those that there are. What is then wrong with the chain is told, and put in order by
@@ -132,7 +133,7 @@ def intermediate_numbers(ctx: Context) -> list[str]:
 @command("certconfig", "intermediates", "remove", role=_CHANGERS, summary="Remove an intermediate")
 async def certconfig_intermediates_remove(
     ctx: Context,
-    name: ProfileName,
+    name: OwnName,
     which: Annotated[
         str,
         Argument(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -206,7 +206,23 @@ def crl_new(
     return stage(ctx, document, f"{name} was added.", source.model_dump())
 
 
-@command("certconfig", "crl", "edit", role="certificate-officer", summary="Change a source")
+def _present(ctx: Context, given: Mapping[str, Any]) -> Mapping[str, Any]:
+    source = _find(candidate(ctx).trust.crl_sources, given["name"])
+    return {
+        "url": source.url,
+        "secondary": source.secondary_url or _NONE,
+        "schedule": source.schedule,
+        "enable": "on" if source.enabled else "off",
+    }
+
+
+def _present_switches(ctx: Context, _given: Mapping[str, Any]) -> Mapping[str, Any]:
+    trust = candidate(ctx).trust
+    switches = {"inbound": trust.crl_inbound, "outbound": trust.crl_outbound}
+    return {name: "on" if on else "off" for name, on in switches.items()}
+
+
+@command("certconfig", "crl", "edit", role="certificate-officer", summary="Change a source", present=_present)
 def crl_edit(
     ctx: Context,
     name: Source,
@@ -244,7 +260,14 @@ def crl_delete(ctx: Context, name: Source) -> Result:
     return stage(ctx, _with(document, crl_sources=rest), message, {"name": source.name})
 
 
-@command("certconfig", "crl", "setup", role="certificate-officer", summary="Switch the look-up on or off")
+@command(
+    "certconfig",
+    "crl",
+    "setup",
+    role="certificate-officer",
+    summary="Switch the look-up on or off",
+    present=_present_switches,
+)
 def crl_setup(
     ctx: Context,
     *,

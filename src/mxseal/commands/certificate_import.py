@@ -20,9 +20,10 @@ from mxseal.certs.x509 import Bundle, read_pem, read_pkcs12
 from mxseal.commands.certificate_judgement import private_root
 from mxseal.commands.certificate_trust import trusted
 from mxseal.commands.certificates import (
-    ProfileName,
+    OwnName,
     candidate,
     changed,
+    check_free,
     exchanged,
     facts_of,
     find_own,
@@ -47,7 +48,9 @@ Passphrase = Annotated[
     Secret | None, Option("Of the key or the PKCS#12 file; asked at a terminal when it is needed")
 ]
 AnyNames = Annotated[bool, Option("Take names that are not in the form host.domain")]
-NewName = Annotated[str, Argument("Name for it here", ask="Enter a name for this certificate profile:")]
+NewName = Annotated[
+    str, Argument("Name for it here", ask="Enter a name for this certificate profile:", check=check_free)
+]
 
 
 class _Given(msgspec.Struct, frozen=True):
@@ -61,13 +64,25 @@ class _Given(msgspec.Struct, frozen=True):
         return ", ".join(file.path for file in self.files)
 
 
-@command("certconfig", "import", role="certificate-officer", summary="Import a certificate with its key")
+@command(
+    "certconfig",
+    "import",
+    role="certificate-officer",
+    summary="Import a certificate with its key",
+    order=("files", "passphrase"),
+)
 async def certconfig_import(
     ctx: Context,
     name: NewName,
     files: Files,
     *,
-    passphrase: Passphrase = None,
+    passphrase: Annotated[
+        Secret | None,
+        Option(
+            "Of the key or the PKCS#12 file; asked at a terminal when it is needed",
+            ask="Enter the passphrase (empty: there is none):",
+        ),
+    ] = None,
     any_names: AnyNames = False,
 ) -> Result:
     """Under a new name; 'certconfig replace' renews one that is there. Several files are read as one."""
@@ -95,12 +110,19 @@ async def certconfig_paste(
     pasted = text.text
     client = ctx.client
     if client.interactive and "PRIVATE KEY-----" not in pasted:
-        pasted += "\n" + await client.paste("Paste private key in PEM format:")
+        seen = _subject(pasted)
+        pasted += "\n" + await client.paste(f"{seen}Paste private key in PEM format:")
     if client.interactive and pasted.count("-----BEGIN CERTIFICATE") == 1:
         while await _yes(ctx, "Do you want to add an intermediate certificate?"):
             pasted += "\n" + await client.paste("Paste intermediate certificate in PEM format:")
     given = _Given([FileBytes(text.path, pasted.encode())], passphrase)
     return await _import(ctx, name, given, any_names)
+
+
+def _subject(pasted: str) -> str:
+    """Whose certificate was pasted; nothing where that can't be read, which the import tells."""
+    found = read_pem([pasted.encode()], None)
+    return "" if isinstance(found, list) else f"Subject: {found.leaf.subject.rfc4514_string()}\n"
 
 
 async def _yes(ctx: Context, question: str) -> bool:
@@ -143,7 +165,7 @@ def _store(ctx: Context, accepted: Accepted, message: str) -> Result:
 )
 async def certconfig_replace(
     ctx: Context,
-    name: ProfileName,
+    name: OwnName,
     files: Files,
     *,
     passphrase: Passphrase = None,
@@ -202,8 +224,10 @@ def _key_missing(ctx: Context, accepted: Accepted) -> Problem | None:
 async def read(ctx: Context, given: _Given) -> Bundle | list[Problem]:
     """Certificates and key of the files. Somebody at a terminal is asked for the passphrase if needed."""
     passphrase = given.passphrase.text if given.passphrase else None
-    found = await asyncio.to_thread(read_files, given.files, passphrase)
-    if not _locked(found) or passphrase is not None:
+    found = await asyncio.to_thread(read_files, given.files, passphrase or None)
+    if _locked(found) and passphrase == "":
+        found = await asyncio.to_thread(read_files, given.files, passphrase)
+    if not _locked(found) or passphrase:
         return found
     if ctx.client.interactive:
         passphrase = await ctx.client.secret(f"Passphrase of {given.title}:", False)

@@ -12,9 +12,10 @@ import msgspec
 
 from mxseal.certs.make import DEFAULT_DAYS, KeyKind, Order, Subject, make_profile, request_again
 from mxseal.commands.certificates import (
-    ProfileName,
+    OwnName,
     candidate,
     changed,
+    check_free,
     exchanged,
     facts_of,
     find_own,
@@ -53,6 +54,9 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
         int, Option("Until the self-signed one expires", ask="Duration before expiration (in days):", least=1)
     ] = DEFAULT_DAYS
     key: Annotated[KeyKind, Option("Kind of private key", ask="Kind of private key:")] = "rsa-2048"
+    csr: Annotated[bool, Option("Show the signing request at once", ask="Do you want to view the CSR?")] = (
+        True
+    )
 
 
 def _options_of(shape: type[Wishes]) -> Callable[[_Making], _Making]:
@@ -88,7 +92,10 @@ def _options_of(shape: type[Wishes]) -> Callable[[_Making], _Making]:
 @_options_of(Wishes)
 async def certconfig_new(
     ctx: Context,
-    name: Annotated[str, Argument("Name for it here", ask="Enter a name for this certificate profile:")],
+    name: Annotated[
+        str,
+        Argument("Name for it here", ask="Enter a name for this certificate profile:", check=check_free),
+    ],
     wishes: Wishes,
 ) -> Result:
     """A self-signed certificate that works at once, with a new key, and the request to send to an authority.
@@ -114,7 +121,7 @@ async def certconfig_new(
     facts = {"certificate": facts_of(ctx, document, made.certificate), "csr": csr}
     done = changed(ctx, document, f"{name} was made, self-signed.", facts)
     text = f"{done.message}\n\nThe signing request for an authority:\n\n{csr}"
-    return Done(text, done.facts)
+    return Done(text if wishes.csr else done.message, done.facts)
 
 
 @command(
@@ -122,7 +129,7 @@ async def certconfig_new(
 )
 async def certconfig_csr(
     ctx: Context,
-    name: ProfileName,
+    name: OwnName,
     *,
     output: Annotated[OutputFile | None, Option("Write it to this file; it must not exist yet")] = None,
 ) -> Result:

@@ -32,6 +32,7 @@ from mxseal.certs.x509 import Bundle
 from mxseal.commands.certificate_judgement import all_problems, is_demo
 from mxseal.commands.configuration import change
 from mxseal.commands.context import CommandFailed, Context
+from mxseal.commands.menus import Layout
 from mxseal.commands.parameters import Argument, Option, OutputFile, Secret
 from mxseal.commands.registry import command
 from mxseal.commands.results import Column, Done, Field, File, Problems, Record, Result, Table
@@ -45,6 +46,50 @@ GROUPS = {
     "certconfig": "Certificates, their chains, and the services that use them",
     "certconfig intermediates": "The intermediate certificates that are sent with a certificate",
 }
+MENUS = (
+    Layout(
+        "certconfig",
+        GROUPS["certconfig"],
+        {
+            "certificate": "certconfig certificate",
+            "certauthority": "certconfig certauthority",
+            "crl": "certconfig crl",
+        },
+    ),
+    Layout(
+        "certconfig certificate",
+        "Import, ask for, change or remove certificates",
+        {
+            "import": "certconfig import",
+            "paste": "certconfig paste",
+            "new": "certconfig new",
+            "edit": "certconfig edit",
+            "export": "certconfig export",
+            "delete": "certconfig delete",
+            "print": "certconfig print",
+            "assign": "certconfig assign",
+            "check": "certconfig check",
+            "show": "certconfig show",
+            "served": "certconfig served",
+        },
+        state="certconfig list",
+    ),
+    Layout(
+        "certconfig edit",
+        "Put a renewed certificate in, see the signing request, change intermediates",
+        {
+            "replace": "certconfig replace {}",
+            "csr": "certconfig csr {}",
+            "add": "certconfig intermediates add {}",
+            "remove": "certconfig intermediates remove {}",
+            "check": "certconfig check {}",
+            "assign": "certconfig assign {}",
+        },
+        state="certconfig show {}",
+        subject="certconfig replace",
+    ),
+)
+"""As the reference's dialogue is laid out (§1.4)."""
 _WIDE = 100
 """Columns of a terminal in which the list shows key and number of names as well."""
 _NAMES: TypeAdapter[str] = TypeAdapter(Name)
@@ -98,7 +143,15 @@ def certificate_names(ctx: Context) -> list[str]:
     return [entry.name for entry in ctx.services.history.candidate(ctx.owner).certificates]
 
 
-ProfileName = Annotated[str, Argument("Name of the certificate", complete=certificate_names)]
+def own_names(ctx: Context) -> list[str]:
+    """All but that of the demonstration certificate."""
+    return [name for name in certificate_names(ctx) if not is_demo(name)]
+
+
+ProfileName = Annotated[
+    str, Argument("Name of the certificate", complete=certificate_names, ask="Which one:")
+]
+OwnName = Annotated[str, Argument("Name of the certificate", complete=own_names, ask="Which one:")]
 
 
 def candidate(ctx: Context) -> Document:
@@ -142,6 +195,11 @@ def free_name(document: Document, name: str) -> str:
             "renewed one in its place and keeps its assignments; or choose another name"
         )
     return name
+
+
+def check_free(ctx: Context, name: str) -> None:
+    """Raises CommandFailed."""
+    free_name(candidate(ctx), name)
 
 
 def opened(profile: Certificate) -> Bundle:
@@ -353,7 +411,7 @@ def _link(link: dict[str, Any]) -> str:
 @command("certconfig", "export", role="certificate-officer", summary="Export a certificate with its key")
 async def certconfig_export(
     ctx: Context,
-    name: Annotated[str, Argument("Name of the certificate", complete=certificate_names, ask="Which one:")],
+    name: OwnName,
     file: Annotated[OutputFile, Argument("PKCS#12 file to write; it must not exist yet", ask="File name:")],
     *,
     passphrase: Annotated[Secret, Option("That opens the file again", ask="Passphrase:", repeat=True)],
@@ -370,10 +428,7 @@ async def certconfig_export(
 
 
 @command("certconfig", "delete", role="certificate-officer", summary="Remove a certificate")
-def certconfig_delete(
-    ctx: Context,
-    name: Annotated[str, Argument("Name of the certificate", complete=certificate_names, ask="Which one:")],
-) -> Result:
+def certconfig_delete(ctx: Context, name: OwnName) -> Result:
     """Not while a service uses it. Its key stays sealed in the key store, as older revisions to which you can
     go back may need it."""
     document = candidate(ctx)

@@ -18,7 +18,8 @@ def allowed(caller: Role, needed: tuple[Role, ...]) -> bool:
 
 
 class CommandFailed(Exception):
-    """The command can't do it; the text is a sentence for the caller, with the remedy."""
+    """The command can't do it; the text is a sentence for the caller, with the remedy. Without a text it did
+    what it should, and the status tells how that went: that nothing was found."""
 
     def __init__(self, text: str, status: int = 1) -> None:
         super().__init__(text)
@@ -86,3 +87,5 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     catalogue: Catalogue
     width: int = 80
     """Columns of the caller's terminal, for help."""
+    files: bool = True
+    """Whether the caller's files can be reached; else a dialogue asks for their content."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -14,7 +14,7 @@ from mxseal.commands.certificate_use import certconfig_assign
 from mxseal.commands.certificates import Listing, candidate, certificate_names
 from mxseal.commands.context import CommandFailed, Context, allowed
 from mxseal.commands.destination_overrides import override_text
-from mxseal.commands.levels import DEFAULT_LEVEL, MEANINGS, MENU, level_words, read_level
+from mxseal.commands.levels import LABELS, MEANINGS, MENU, level_words, read_level
 from mxseal.commands.parameters import Argument, FileText, Option, OutputFile
 from mxseal.commands.registry import command
 from mxseal.commands.results import Column, Done, Field, File, Problems, Record, Result
@@ -33,7 +33,6 @@ _ALERT_QUESTION = "Do you want to send an alert when a required TLS connection f
 _DEMO_WARNING = (
     'The "Demo" certificate is currently configured. You may use "Demo", but this will not be secure.'
 )
-_NO_CERTIFICATE = "None: show no certificate"
 
 
 # --- values -----------------------------------------------------------------------------------------------
@@ -96,6 +95,7 @@ class Controls(msgspec.Struct, frozen=True, kw_only=True):
         return all(not value for value in msgspec.structs.astuple(self))
 
 
+_ON = {True: "on", False: "off"}
 _ALERT = {"on": True, "off": False, "default": None}
 
 
@@ -165,6 +165,41 @@ def _put(document: Document, entry: Destination) -> Document:
     if entry not in entries:
         entries.append(entry)
     return _with(document, entries)
+
+
+def _present(ctx: Context, given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Of an entry, as it would be typed."""
+    entry = _known(candidate(ctx), given["domain"])
+    return _typed(entry)
+
+
+def _typed(entry: Destination) -> dict[str, Any]:
+    return {
+        "tls": DEFAULT if entry.tls is None else str(list(LABELS).index(entry.tls) + 1),
+        "concurrency": entry.concurrency or DEFAULT,
+        "messages": entry.messages_per_connection or DEFAULT,
+        "alert": DEFAULT if entry.alert is None else _ON[entry.alert],
+        "trust_anchor": list(entry.trust_anchors) or [_NONE],
+        "pin": list(entry.pins) or [_NONE],
+    }
+
+
+def _present_default(ctx: Context, _given: Mapping[str, Any]) -> Mapping[str, Any]:
+    entries = candidate(ctx).destinations
+    return _typed(next((each for each in entries if each.domain == DEFAULT), Destination(domain=DEFAULT)))
+
+
+def _present_setup(ctx: Context, _given: Mapping[str, Any]) -> Mapping[str, Any]:
+    delivery = candidate(ctx).delivery
+    return {"certificate": delivery.certificate or _NONE, "alert": _ON[delivery.alert_on_tls_failure]}
+
+
+def _demo_note(ctx: Context) -> str:
+    return _DEMO_WARNING if is_demo(candidate(ctx).delivery.certificate or "") else ""
+
+
+def _client_certificates(ctx: Context) -> list[str]:
+    return [*certificate_names(ctx), _NONE]
 
 
 # --- show -------------------------------------------------------------------------------------------------
@@ -314,8 +349,8 @@ def destconfig_new(
     return stage(ctx, document, f"{entry.domain} was added.", facts_of(document, entry))
 
 
-@command("destconfig", "edit", role="operator", summary="Change the entry for a domain")
-async def destconfig_edit(
+@command("destconfig", "edit", role="operator", summary="Change the entry for a domain", present=_present)
+def destconfig_edit(
     ctx: Context,
     domain: Annotated[
         str, Argument("Domain of the entry", complete=entry_names, ask="Which entry do you wish to edit?")
@@ -327,19 +362,8 @@ async def destconfig_edit(
     new' explains the levels."""
     entry = _known(candidate(ctx), domain)
     if controls.empty:
-        if not ctx.client.interactive:
-            raise CommandFailed("Say what changes; 'help destconfig edit' shows the options", 2)
-        controls = await _asked(ctx, entry)
+        raise CommandFailed("Say what changes; 'help destconfig edit' shows the options", 2)
     return _edited(ctx, entry, controls)
-
-
-async def _asked(ctx: Context, entry: Destination) -> Controls:
-    ask = ctx.client.ask
-    return Controls(
-        tls=await ask(MENU, entry.tls or DEFAULT_LEVEL),
-        concurrency=await ask("Connections at the same time:", str(entry.concurrency or DEFAULT)),
-        messages=await ask("Messages on one connection:", str(entry.messages_per_connection or DEFAULT)),
-    )
 
 
 def _edited(ctx: Context, entry: Destination, controls: Controls) -> Result:
@@ -370,7 +394,13 @@ def destconfig_delete(
     return stage(ctx, document, f"{entry.domain} was deleted.", {"domain": entry.domain}, note)
 
 
-@command("destconfig", "default", role="operator", summary="Show or change the default entry")
+@command(
+    "destconfig",
+    "default",
+    role="operator",
+    summary="Show or change the default entry",
+    present=_present_default,
+)
 def destconfig_default(ctx: Context, *, controls: Controls) -> Result:
     """For domains without an entry, and for what entries leave open; without options it is shown. 'help
     destconfig new' explains the levels."""
@@ -386,27 +416,34 @@ def destconfig_default(ctx: Context, *, controls: Controls) -> Result:
 # --- global settings --------------------------------------------------------------------------------------
 
 
-@command("destconfig", "setup", role=("operator", "certificate-officer"), summary="Change global settings")
-async def destconfig_setup(
+@command(
+    "destconfig",
+    "setup",
+    role=("operator", "certificate-officer"),
+    summary="Change global settings",
+    present=_present_setup,
+)
+def destconfig_setup(
     ctx: Context,
     *,
     certificate: Annotated[
         str | None,
-        Option("Certificate that is shown to next hops that ask for one; 'none'", complete=certificate_names),
+        Option(
+            "Certificate that is shown to next hops that ask for one; 'none'",
+            complete=_client_certificates,
+            ask="Please choose the certificate to apply:",
+            note=_demo_note,
+        ),
     ] = None,
     alert: Annotated[
-        Literal["on", "off"] | None, Option("Alert when a required TLS connection fails")
+        Literal["on", "off"] | None,
+        Option("Alert when a required TLS connection fails", ask=_ALERT_QUESTION),
     ] = None,
 ) -> Result:
     """The client certificate of deliveries, and whether a required TLS connection that fails raises an alert
     (for all entries that say nothing). 'alertconfig' says who gets it."""
     if certificate is None and alert is None:
-        if not ctx.client.interactive:
-            raise CommandFailed("Say what changes: --certificate, --alert or both", 2)
-        certificate = await _ask_certificate(ctx)
-        current = "Y" if candidate(ctx).delivery.alert_on_tls_failure else "N"
-        answer = await ctx.client.ask(_ALERT_QUESTION, current)
-        alert = "on" if answer.strip().lower() in {"y", "yes"} else "off"
+        raise CommandFailed("Say what changes: --certificate, --alert or both", 2)
     notes: list[str] = []
     facts: dict[str, Any] = {}
     if certificate is not None:
@@ -420,24 +457,6 @@ async def destconfig_setup(
     message = f"Client certificate: {_shown_certificate(document)}. Alert when required TLS fails: {told}."
     facts = {**facts, "certificate": document.delivery.certificate, "alert_on_tls_failure": told == "on"}
     return stage(ctx, document, message, facts, *notes)
-
-
-async def _ask_certificate(ctx: Context) -> str | None:
-    """The reference's numbered list; None: as it is."""
-    document = candidate(ctx)
-    choices = [entry.name for entry in document.certificates] + [_NO_CERTIFICATE]
-    current = document.delivery.certificate
-    lines = [f"{at}. {name}" for at, name in enumerate(choices, 1)]
-    if current is not None and is_demo(current):
-        lines = [_DEMO_WARNING, "", *lines]
-    default = str(choices.index(current) + 1 if current in choices else len(choices))
-    question = "\n".join([*lines, "Please choose the certificate to apply:"])
-    answer = (await ctx.client.ask(question, default)).strip()
-    if answer == default:
-        return None
-    if answer.isdecimal() and 0 < int(answer) <= len(choices):
-        answer = choices[int(answer) - 1]
-    return _NONE if answer == _NO_CERTIFICATE else answer
 
 
 def _assign(ctx: Context, name: str) -> Done:
@@ -466,7 +485,7 @@ def destconfig_export(
     file: Annotated[OutputFile, Argument("File to write; it must not exist yet", ask="File name:")],
     *,
     format_: Annotated[
-        Literal["toml", "csv"] | None, Option("Left out: by the file's ending, else TOML")
+        Literal["toml", "csv"] | None, Option("Left out: by the file's ending, else TOML", quiet=True)
     ] = None,
 ) -> Result:
     """With your uncommitted changes. 'destconfig import' reads it."""
@@ -482,7 +501,7 @@ def destconfig_import(
     *,
     merge: Annotated[bool, Option("Keep entries for domains that the file does not have")] = False,
     format_: Annotated[
-        Literal["toml", "csv"] | None, Option("Left out: by the file's ending or content")
+        Literal["toml", "csv"] | None, Option("Left out: by the file's ending or content", quiet=True)
     ] = None,
 ) -> Result:
     """The file takes the place of all entries; the default entry stays if it has none. A file with mistakes

@@ -5,12 +5,30 @@ from __future__ import annotations
 from typing import Annotated
 
 from mxseal.commands.context import CommandFailed, Context
+from mxseal.commands.menus import Layout
 from mxseal.commands.parameters import Option
 from mxseal.commands.registry import command
 from mxseal.commands.results import Column, Result, Table
 from mxseal.config.model import Document, MailFlowPolicy
 from mxseal.relay.access import VERDICTS
 from mxseal.tls.receiving import WORDS
+
+MENUS = (
+    Layout(
+        "hostaccess",
+        "Who may send mail, and over which TLS",
+        {
+            "new": "policyconfig group new",
+            "edit": "policyconfig group edit",
+            "delete": "policyconfig group delete",
+            "move": "policyconfig group move",
+            "default": "policyconfig policy default",
+            "policy": "policyconfig policy",
+        },
+        state="hostaccess",
+    ),
+)
+"""At a terminal; the table alone is 'hostaccess' with --listener, or without a terminal."""
 
 
 def listener_names(ctx: Context) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -12,6 +12,7 @@ from mxseal.commands.certificate_use import certconfig_assign, judged_for
 from mxseal.commands.certificates import Listing, Sheet, candidate, certificate_names
 from mxseal.commands.context import CommandFailed, Context, Role, allowed
 from mxseal.commands.hostaccess import listener_names
+from mxseal.commands.menus import Layout
 from mxseal.commands.parameters import Argument, Option
 from mxseal.commands.registry import command
 from mxseal.commands.results import Column, Field, Problems, Result
@@ -23,6 +24,35 @@ from mxseal.config.model import Document, Listener, ListenerLimits
 from mxseal.config.toml import from_plain
 
 GROUPS = {"listenerconfig": "The ports on which mail is received, their certificates and limits"}
+MENUS = (
+    Layout(
+        "listenerconfig edit",
+        "Change a listener",
+        {
+            "settings": "listenerconfig edit {}",
+            "certificate": "listenerconfig certificate {}",
+            "limits": "listenerconfig limits {}",
+            "hostaccess": "listenerconfig edit hostaccess",
+        },
+        state="listenerconfig detail {}",
+        subject="listenerconfig detail",
+    ),
+    Layout(
+        "listenerconfig edit hostaccess",
+        "Who may send mail to it, and over which TLS",
+        {
+            "new": "policyconfig group new",
+            "edit": "policyconfig group edit",
+            "delete": "policyconfig group delete",
+            "move": "policyconfig group move",
+            "default": "policyconfig policy default",
+            "policy": "policyconfig policy",
+        },
+        state="hostaccess --listener {}",
+        subject="listenerconfig detail",
+    ),
+)
+"""As the reference's dialogue is laid out (§2, §6.7)."""
 _OFFICER: Role = "certificate-officer"
 _DEFAULT = "default"
 _UNITS = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
@@ -36,8 +66,10 @@ Switch = Literal["on", "off"]
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What a listener is; None: as it is, and as in the document's defaults for a new one."""
 
-    address: Annotated[str | None, Option("Address on which it listens", ask="Address:")] = None
-    port: Annotated[int | None, Option("Its port", ask="Port:")] = None
+    address: Annotated[
+        str | None, Option("Address on which it listens", ask="Please enter the address for this listener:")
+    ] = None
+    port: Annotated[int | None, Option("Its port", ask="Please enter the TCP port for this listener:")] = None
     type_: Annotated[
         Literal["public", "private"] | None,
         Option("public: for mail from the internet; private: for hosts inside", ask="Type:"),
@@ -142,6 +174,31 @@ def _officer(ctx: Context) -> None:
         raise CommandFailed(
             f"Only a {_OFFICER} or administrator may choose the certificate; yours is {ctx.role}", NOT_ALLOWED
         )
+
+
+def _present(ctx: Context, given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Of a listener, as it would be typed."""
+    entry = _known(candidate(ctx), given["name"])
+    return {
+        "address": entry.address,
+        "port": entry.port,
+        "type_": entry.type,
+        "hostname": entry.hostname or _DEFAULT,
+        "implicit_tls": _switch(entry.implicit_tls),
+        "bare_newlines": entry.bare_newlines,
+        "reverse_dns": _switch(entry.reverse_dns),
+        "rename": entry.name,
+        "certificate": entry.certificate,
+    }
+
+
+def _switch(on: bool) -> str:
+    return "on" if on else "off"
+
+
+def _present_limits(ctx: Context, given: Mapping[str, Any]) -> Mapping[str, Any]:
+    limits = _known(candidate(ctx), given["name"]).limits.model_dump()
+    return {key: f"{_shown(value)}" for key, value in limits.items()}
 
 
 # --- show -------------------------------------------------------------------------------------------------
@@ -256,8 +313,8 @@ def _with_certificate(
     return _put(document, listener.name, fresh), fresh, notes
 
 
-@command("listenerconfig", "edit", role="operator", summary="Change a listener")
-async def listenerconfig_edit(
+@command("listenerconfig", "edit", role="operator", summary="Change a listener", present=_present)
+def listenerconfig_edit(
     ctx: Context,
     name: Name,
     *,
@@ -277,11 +334,7 @@ async def listenerconfig_edit(
     entry = _known(document, name)
     plain = _plain(settings)
     if not plain and rename is None and certificate is None:
-        if not ctx.client.interactive:
-            raise CommandFailed("Say what changes; 'help listenerconfig edit' shows the options", 2)
-        plain = await _asked(ctx, entry)
-        document = candidate(ctx)
-        entry = _known(document, name)
+        raise CommandFailed("Say what changes; 'help listenerconfig edit' shows the options", 2)
     if rename is not None:
         plain["name"] = rename.strip()
         if rename.strip().lower() != entry.name.lower():
@@ -295,16 +348,6 @@ async def listenerconfig_edit(
     if certificate is not None:
         document, made, notes = _with_certificate(ctx, document, made, certificate)
     return stage(ctx, document, f"Listener {made.name} was changed.", facts_of(made), *notes)
-
-
-async def _asked(ctx: Context, entry: Listener) -> dict[str, Any]:
-    """What somebody at a terminal types, with the present values as defaults."""
-    port = await ctx.client.ask("Please enter the TCP port for this listener:", str(entry.port))
-    return {
-        "address": await ctx.client.ask("Please enter the address for this listener:", entry.address),
-        "port": int(port) if port.strip().isdecimal() else port,
-        "type": (await ctx.client.ask("Type, public or private:", entry.type)).strip().lower(),
-    }
 
 
 @command("listenerconfig", "delete", role="operator", summary="Remove a listener")
@@ -323,12 +366,25 @@ def listenerconfig_delete(ctx: Context, name: Name) -> Result:
     return stage(ctx, document, f"Listener {entry.name} was deleted.", {"name": entry.name})
 
 
-@command("listenerconfig", "certificate", role=_OFFICER, summary="Let a listener show a certificate")
+def _present_certificate(ctx: Context, given: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {"certificate": _known(candidate(ctx), given["name"]).certificate}
+
+
+@command(
+    "listenerconfig",
+    "certificate",
+    role=_OFFICER,
+    summary="Let a listener show a certificate",
+    present=_present_certificate,
+)
 def listenerconfig_certificate(
     ctx: Context,
     name: Name,
     certificate: Annotated[
-        str, Argument("Name of the certificate", complete=certificate_names, ask="Which certificate:")
+        str,
+        Argument(
+            "Name of the certificate", complete=certificate_names, ask="Choose the certificate to apply:"
+        ),
     ],
     *,
     second: Annotated[bool, Option("Beside the first, with the other kind of key")] = False,
@@ -344,7 +400,13 @@ def listenerconfig_certificate(
 # --- limits -----------------------------------------------------------------------------------------------
 
 
-@command("listenerconfig", "limits", role="operator", summary="Change what strangers may do to a listener")
+@command(
+    "listenerconfig",
+    "limits",
+    role="operator",
+    summary="Change what strangers may do to a listener",
+    present=_present_limits,
+)
 def listenerconfig_limits(ctx: Context, name: Name, *, limits: Limits) -> Result:
     """What is left out stays; 'default' brings a limit's default back. Sizes may end in K, M or G.
     'listenerconfig detail' shows all limits. A mail flow policy may narrow some of them."""

@@ -80,6 +80,16 @@ async def _pages(texts: AsyncIterator[str], client: Client) -> AsyncIterator[str
             yield "".join(page)
 
 
+async def _or_nothing(texts: AsyncIterator[str]) -> AsyncIterator[str]:
+    """The same text; without any the command ends with status 1 and no word, as grep does."""
+    found = False
+    async for text in texts:
+        found = True
+        yield text
+    if not found:
+        raise CommandFailed("", 1)
+
+
 async def _announced(texts: AsyncIterator[str]) -> AsyncIterator[str]:
     yield STOP
     async for text in texts:
@@ -163,7 +173,7 @@ async def grep(
 ) -> Result:
     """All retained files are searched, the oldest first. The expression is as in Python, without
     back-references and look-around, so that no expression can hang the gateway. Ctrl-C ends it.
-    Without REGEX and LOG you are asked for all of it, at a terminal.
+    Status 1: nothing was found. Without REGEX and LOG you are asked for all of it, at a terminal.
 
     Example: grep "ICID.*TLS failed" mail_logs
     """
@@ -180,7 +190,7 @@ async def grep(
 def _found(ctx: Context, wanted: _Search) -> Result:
     wait = ctx.services.log_wait() if wanted.follow else None
     try:
-        texts = _text(search(ctx.services.logs_home, wanted.log, wanted.query, wait=wait))
+        texts = _or_nothing(_text(search(ctx.services.logs_home, wanted.log, wanted.query, wait=wait)))
     except (PatternError, UnknownLog) as fault:
         raise CommandFailed(str(fault), 2) from None
     paged = wanted.pages and ctx.client.interactive

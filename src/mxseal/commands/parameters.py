@@ -63,8 +63,8 @@ class Argument(msgspec.Struct, frozen=True):
     """Of one parameter, beside its type: `Annotated[str, Argument("name of the profile", complete=names)]`.
 
     With `ask` somebody at a terminal is asked that question when the parameter is missing; one with a default
-    is asked only in a dialogue, that is, when a needed one was missing too. A FileText is then pasted, a
-    Secret typed unseen (`repeat`: twice).
+    is asked only in a dialogue (`asking.Asker`). A Secret is typed unseen (`repeat`: twice); a FileText whose
+    question begins with 'Paste' is pasted.
     """
 
     help: str
@@ -76,6 +76,14 @@ class Argument(msgspec.Struct, frozen=True):
     short: str = ""
     """One letter with its dash, for options; a further spelling behind a space: "-C -c"."""
     repeat: bool = False
+    quiet: bool = False
+    """Not asked in a dialogue, though those of configuration commands are."""
+    free: bool = False
+    """What `complete` gives are not all values that it may have: a new name, for instance."""
+    note: Callable[[Context], str] | None = None
+    """A sentence ahead of the question; '' for none."""
+    check: Callable[[Context, Any], object] | None = None
+    """Looks at an answer at once, before further questions. Raises CommandFailed. The command looks again."""
 
 
 Option = Argument

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -121,6 +121,15 @@ def _made(plain: dict[str, Any]) -> MailFlowPolicy | list[Problem]:
     return found if isinstance(found, list) else found.mail_flow_policies[0]
 
 
+def _present(ctx: Context, given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Of a policy, as it would be typed."""
+    policy = find_policy(candidate(ctx), given["name"])
+    limits = {option: getattr(policy.limits, key) or _DEFAULT for option, key in _LIMITS.items()}
+    senders = list(policy.tls_senders) or [_NONE]
+    level = str(LEVELS.index(policy.tls) + 1)
+    return {"action": policy.action, "tls": level, "tls_sender": senders, **limits}
+
+
 def find_policy(document: Document, name: str) -> MailFlowPolicy:
     """The policy, upper or lower case. Raises CommandFailed with the names that there are."""
     known = {policy.name.lower(): policy for policy in document.mail_flow_policies}
@@ -221,15 +230,20 @@ PolicyName = Annotated[
 ]
 
 
-@command("policyconfig", "policy", "edit", role="operator", summary="Change a mail flow policy")
-async def policy_edit(ctx: Context, name: PolicyName, *, settings: Settings) -> Result:
+@command(
+    "policyconfig",
+    "policy",
+    "edit",
+    role="operator",
+    summary="Change a mail flow policy",
+    present=_present,
+)
+def policy_edit(ctx: Context, name: PolicyName, *, settings: Settings) -> Result:
     """What is left out stays; 'none' and 'default' take a value of the policy's own away. 'help policyconfig
     policy new' explains the levels."""
     policy = find_policy(candidate(ctx), name)
     if settings.empty:
-        if not ctx.client.interactive:
-            raise CommandFailed("Say what changes; 'help policyconfig policy edit' shows the options", 2)
-        settings = Settings(tls=await ctx.client.ask(_MENU, policy.tls))
+        raise CommandFailed("Say what changes; 'help policyconfig policy edit' shows the options", 2)
     document = candidate(ctx)
     made = _made(_changed(policy.model_dump(exclude_defaults=True), settings))
     if isinstance(made, list):
@@ -254,7 +268,18 @@ def policy_delete(ctx: Context, name: PolicyName) -> Result:
     return stage(ctx, _with(document, left), f"Policy {policy.name} was deleted.", {"name": policy.name})
 
 
-@command("policyconfig", "policy", "default", role="operator", summary="Choose the policy of all other hosts")
+def _present_default(ctx: Context, _given: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {"name": candidate(ctx).default_policy}
+
+
+@command(
+    "policyconfig",
+    "policy",
+    "default",
+    role="operator",
+    summary="Choose the policy of all other hosts",
+    present=_present_default,
+)
 def policy_default(ctx: Context, name: PolicyName) -> Result:
     """Of hosts that no sender group matches."""
     document = candidate(ctx)

@@ -11,7 +11,7 @@ sentence.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import ModuleType
 from typing import Any, TypeVar
 
@@ -20,11 +20,17 @@ import msgspec
 from click.shell_completion import CompletionItem, ShellComplete
 
 from mxseal.commands.context import Context, Role
+from mxseal.commands.menus import SUBJECT, Entry, Layout, Menu, explained, in_order, state_of
 from mxseal.commands.parameters import Parameter, Secret, parameters_of
 from mxseal.commands.words import nearest
 
 F = TypeVar("F", bound=Callable[..., Any])
 _MARK = "mxseal_command"
+Present = Callable[[Context, Mapping[str, Any]], Mapping[str, Any]]
+"""From the parameters that are known to the present values of those that a command changes. Raises KeyError
+while what names the thing is not known, CommandFailed when there is no such thing."""
+_DEEPEST = 4
+"""Words of a menu's path."""
 _NO_HELP_OPTION: dict[str, Any] = {"help_option_names": []}  # --help is answered with a result, not by click
 
 
@@ -36,6 +42,13 @@ class Command(msgspec.Struct, frozen=True):
     summary: str
     function: Callable[..., Any]
     parameters: tuple[Parameter, ...] = ()
+    present: Present | None = None
+    order: tuple[str, ...] = ()
+
+    @property
+    def configures(self) -> bool:
+        """Whether it is an operation of a configuration command: its parameters are asked in a dialogue."""
+        return len(self.words) > 1 and "read-only" not in self.roles
 
     @property
     def secret_flags(self) -> list[str]:
@@ -51,12 +64,23 @@ class Command(msgspec.Struct, frozen=True):
         }
 
 
-def command(*words: str, role: Role | tuple[Role, ...], summary: str) -> Callable[[F], F]:
-    """Mark a function as the command called `words`. `role`: who may run it beside administrators."""
+def command(
+    *words: str,
+    role: Role | tuple[Role, ...],
+    summary: str,
+    present: Present | None = None,
+    order: tuple[str, ...] = (),
+) -> Callable[[F], F]:
+    """Mark a function as the command called `words`. `role`: who may run it beside administrators.
+
+    For a command that changes what is there, `present` gives the values that it would change, as they would
+    be typed: the defaults of its dialogue. `order`: the parameters that are asked first, in this order.
+    """
     roles = (role,) if isinstance(role, str) else role
 
     def mark(function: F) -> F:
-        setattr(function, _MARK, Command(words, roles, summary, function))
+        made = Command(words, roles, summary, function, present=present, order=order)
+        setattr(function, _MARK, made)
         return function
 
     return mark
@@ -98,14 +122,17 @@ class Found(msgspec.Struct, frozen=True):
 
 
 class Registry:
-    """The commands of `modules`: their marked functions. A module's GROUPS says what its groups are about."""
+    """The commands of `modules`: their marked functions. A module's GROUPS says what its groups are about,
+    its MENUS how their dialogues are laid out."""
 
     def __init__(self, modules: Iterable[ModuleType]) -> None:
         self._root = click.Group("", context_settings=_NO_HELP_OPTION)
         self._commands: list[Command] = []
+        self._layouts: dict[str, Layout] = {}
         summaries: dict[str, str] = {}
         for module in modules:
             summaries.update(getattr(module, "GROUPS", {}))
+            self._layouts |= {layout.path: layout for layout in getattr(module, "MENUS", ())}
             for function in list(vars(module).values()):
                 entry = getattr(function, _MARK, None)
                 if isinstance(entry, Command) and function.__module__ == module.__name__:
@@ -137,6 +164,10 @@ class Registry:
         """Options of any command that take a passphrase."""
         return {flag for entry in self._commands for flag in entry.secret_flags}
 
+    def layouts(self) -> Sequence[Layout]:
+        """Menus that are laid out by hand."""
+        return tuple(self._layouts.values())
+
     def summaries(self) -> list[tuple[str, str]]:
         """(first word, what it does), sorted."""
         return verbs(self._root)
@@ -158,6 +189,67 @@ class Registry:
         assert isinstance(node, Parser | click.Group)
         return Found(node, tuple(word.lower() for word in words[:index]), list(words[index:]))
 
+    def expand(self, words: Sequence[str]) -> list[str]:
+        """A command's words for those of a menu: 'certconfig certificate new x' is 'certconfig new x'."""
+        expanded = list(words)
+        for length in range(min(len(expanded), _DEEPEST), 0, -1):
+            layout = self._layouts.get(" ".join(expanded[:length]).lower())
+            if layout is None or len(expanded) == length or isinstance(self._node(layout.path), Parser):
+                continue
+            target = layout.entries.get(expanded[length].lower())
+            if target is not None and SUBJECT not in target.split()[:-1]:
+                expanded = [word for word in target.split() if word != SUBJECT] + expanded[length + 1 :]
+        return expanded
+
+    def menu(self, words: Sequence[str]) -> Menu | None:
+        """The menu that these words open; None where they lead to a command alone, or nowhere."""
+        path = " ".join(words).lower()
+        layout = self._layouts.get(path)
+        if layout is not None:
+            entries = tuple(
+                Entry(word, tuple(target.split()), summary)
+                for word, target in layout.entries.items()
+                if (summary := self._summary(target)) is not None
+            )
+            state = tuple(layout.state.split())
+            return Menu(tuple(path.split()), layout.summary, entries, state, layout.subject)
+        node = self._node(path)
+        if not words or not isinstance(node, click.Group):
+            return None
+        group = tuple(path.split())
+        inner = in_order(list(node.commands))
+        entries = tuple(
+            Entry(word, (*group, word), node.commands[word].get_short_help_str(200)) for word in inner
+        )
+        shown = state_of(inner)
+        return Menu(group, node.help or "", entries, (*group, shown) if shown else ())
+
+    def command(self, words: Sequence[str]) -> Command | None:
+        """The command that these words begin with."""
+        try:
+            node = self.find(words).node
+        except UsageFault:
+            return None
+        return node.entry if isinstance(node, Parser) else None
+
+    def node(self, words: Sequence[str]) -> click.Command | None:
+        """The command or group of exactly these words."""
+        return self._node(" ".join(words).lower())
+
+    def _node(self, path: str) -> click.Command | None:
+        node: click.Command | None = self._root
+        for word in path.split():
+            node = node.commands.get(word) if isinstance(node, click.Group) else None
+        return node
+
+    def _summary(self, target: str) -> str | None:
+        """What an entry of a menu does; None for a subject that is not among the modules."""
+        path = target.split(" --", maxsplit=1)[0].replace(f" {SUBJECT}", "")
+        node = self._node(path)
+        if node is None and path in self._layouts:
+            return self._layouts[path].summary
+        return None if node is None else node.get_short_help_str(200)
+
     def parse(self, found: Found, context: Context) -> tuple[click.Context, dict[str, Any]]:
         """Click's context and the parameters that were given, by name. Raises UsageFault."""
         try:
@@ -173,6 +265,10 @@ class Registry:
 
     def help(self, words: list[str], width: int = 80) -> str:
         """Of a command: usage and parameters; of a group or of nothing: the commands in it, a line each."""
+        words = self.expand(words)
+        menu = self.menu(words)
+        if menu is not None and self.node(words) is None:
+            return explained(menu, menu.entries)
         found = self.find(words)
         context = click.Context(
             found.node, info_name=" ".join(found.path), terminal_width=max(width, 40), **_NO_HELP_OPTION
@@ -183,6 +279,11 @@ class Registry:
 
     def complete(self, words: list[str], incomplete: str, context: Context) -> list[Completion]:
         """What can stand after `words`, beginning with `incomplete`."""
+        words = self.expand(words)
+        menu = self.menu(words)
+        if menu is not None and self.node(words) is None:
+            begun = [entry for entry in menu.entries if entry.word.startswith(incomplete.lower())]
+            return [Completion(entry.word, entry.summary) for entry in begun]
         try:
             self.find(words)
         except UsageFault:

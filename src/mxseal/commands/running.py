@@ -6,22 +6,16 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal
 
 import click
 import msgspec
 
+from mxseal.commands.asking import Asker, Given, spelled
 from mxseal.commands.context import CommandFailed, Context, allowed
-from mxseal.commands.parameters import (
-    FILE_LIMIT,
-    SECRET_LIMIT,
-    FileBytes,
-    FileText,
-    OutputFile,
-    Parameter,
-    Secret,
-)
-from mxseal.commands.registry import Command, Found, Registry, UsageFault, verbs
+from mxseal.commands.dialogue import Dialogue
+from mxseal.commands.menus import SUBJECT, Menu
+from mxseal.commands.registry import Command, Found, Parser, Registry, UsageFault, verbs
 from mxseal.commands.results import Done, File, Parts, Problems, Result, Text, failed
 from mxseal.commands.values import ValuesRefused, resolve, words_of
 from mxseal.commands.words import redact
@@ -30,6 +24,9 @@ from mxseal.config.problem import Problem
 OK, FAILED, USAGE, INTERNAL, NOT_ALLOWED, CANCELLED = 0, 1, 2, 70, 77, 130
 """Exit statuses; 70 and 77 as in sysexits(3), 130 as after Ctrl-C."""
 
+_FEW = 2
+"""Answers behind which a failed dialogue can be gone through again."""
+_AGAIN = "Do you want to change your answers and try again?"
 Outcome = Literal["ok", "failed", "usage", "refused", "cancelled", "internal"]
 _Outcome = tuple[Outcome, str, int]
 """How it ended, the sentence, and the exit status."""
@@ -86,24 +83,6 @@ class Runner:
         line = _Line(list(words))
         return await self._reported(line, context, lambda: self._run(line, context, deliver))
 
-    async def _reported(
-        self,
-        line: _Line,
-        context: Context,
-        work: Callable[[], Awaitable[_Outcome]],
-        problems: Sequence[Problem] = (),
-    ) -> Ended:
-        started = context.services.now()
-        ended = Ended(CANCELLED, "cancelled", "cancelled", ())
-        try:
-            outcome, message, status = await self._outcome(line, work)
-            ended = Ended(status, outcome, message, (), tuple(problems))
-        finally:
-            flags = line.command.secret_flags if line.command else self.commands.secret_flags
-            ended = msgspec.structs.replace(ended, words=tuple(redact(line.words, flags)))
-            self._audit(_record(started, context, ended))
-        return ended
-
     async def call(
         self, words: Sequence[str], values: Mapping[str, Any], context: Context, deliver: Deliver
     ) -> Ended:
@@ -128,12 +107,57 @@ class Runner:
         self, line: _Line, values: Mapping[str, Any], context: Context, deliver: Deliver
     ) -> _Outcome:
         found = self.commands.find(line.words)
-        if isinstance(found.node, click.Group) or found.rest:
+        if not isinstance(found.node, Parser) or found.rest:
             raise UsageFault(_incomplete(found))
         line.command = entry = found.node.entry
         line.words = words_of(entry, values)
         _authorise(entry, context)
-        return await _run_with(entry, context, resolve(entry, values, context), deliver)
+        return await _finish(await _call(entry, context, resolve(entry, values, context)), context, deliver)
+
+    async def operate(self, words: list[str], context: Context, deliver: Deliver, *, chosen: bool) -> bool:
+        """One operation of a menu, reported by itself; its failure is told here. `chosen`: nothing stood
+        behind it, so that everything is asked. Whether it changed something."""
+        told = False
+
+        async def tell(result: Result) -> None:
+            nonlocal told
+            told = failed(result)
+            await deliver(result)
+
+        line = _Line(words, chosen=chosen)
+        ended = await self._reported(line, context, lambda: self._run(line, context, tell))
+        if ended.outcome == "cancelled":
+            raise EOFError  # the caller's side ended it, and the menu with it
+        if ended.message and not told:
+            await deliver(Problems(ended.message))
+        return ended.status == OK and line.changed
+
+    async def state(self, words: list[str], context: Context) -> Result:
+        """What a command that needs no answer shows; nothing is reported."""
+        found = self.commands.find(words)
+        assert isinstance(found.node, Parser), f"{words} is no command"
+        _parsed, given = self.commands.parse(found, context)
+        values = {entry.name: given.get(entry.name, entry.default) for entry in found.node.entry.parameters}
+        return await _call(found.node.entry, context, values)
+
+    async def _reported(
+        self,
+        line: _Line,
+        context: Context,
+        work: Callable[[], Awaitable[_Outcome]],
+        problems: Sequence[Problem] = (),
+    ) -> Ended:
+        started = context.services.now()
+        ended = Ended(CANCELLED, "cancelled", "cancelled", ())
+        try:
+            outcome, message, status = await self._outcome(line, work)
+            ended = Ended(status, outcome, message, (), tuple(problems))
+        finally:
+            flags = line.command.secret_flags if line.command else self.commands.secret_flags
+            ended = msgspec.structs.replace(ended, words=tuple(redact(line.words, flags)))
+            done = tuple(redact(line.done, flags)) if line.done else ended.words
+            self._audit(_record(started, context, msgspec.structs.replace(ended, words=done)))
+        return ended
 
     async def _outcome(self, line: _Line, work: Callable[[], Awaitable[_Outcome]]) -> _Outcome:
         try:
@@ -142,7 +166,7 @@ class Runner:
             return "usage", str(fault), USAGE
         except CommandFailed as failure:
             outcome: Outcome = "refused" if failure.status == NOT_ALLOWED else "failed"
-            return outcome, str(failure), failure.status
+            return outcome if str(failure) else "ok", str(failure), failure.status
         except asyncio.CancelledError:
             raise
         except (ConnectionError, EOFError):
@@ -156,37 +180,71 @@ class Runner:
         if wanted is not None:
             await deliver(Text(self.commands.help(self._known(wanted), context.width)))
             return "ok", "", OK
-        found = await self._menu(line, context)
-        if found is None:
+        words = self.commands.expand(line.words)
+        if await self._menu(words, line, context, deliver):
             return "ok", "", OK
-        if isinstance(found.node, click.Group):
+        found = self.commands.find(words)
+        if not isinstance(found.node, Parser):
             raise UsageFault(_incomplete(found))
         line.command = entry = found.node.entry
         _authorise(entry, context)
+        result = await self._result(line, found, context, deliver)
+        if result is None:
+            return "failed", "", FAILED
+        return await _finish(result, context, deliver)
+
+    async def _result(self, line: _Line, found: Found, context: Context, deliver: Deliver) -> Result | None:
+        """Of the command with all its parameters. A dialogue that fails may be gone through again, with its
+        answers as defaults; None when it ends with a failure that was told."""
+        assert line.command is not None
+        entry = line.command
+        line.changed = entry.configures
         parsed, given = self.commands.parse(found, context)
-        values = await _Dialogue(entry, context, parsed).complete(given)
-        return await _run_with(entry, context, values, deliver)
+        before: Given = {}
+        while True:
+            asker = Asker(entry, context, parsed, chosen=line.chosen, before=before)
+            values = await asker.complete(given)
+            if not asker.asked:
+                return await _call(entry, context, values)
+            line.done = spelled(entry, values)
+            if asker.unchanged(values):
+                line.changed = False
+                return Done("Nothing was changed.")
+            try:
+                result = await _call(entry, context, values)
+            except CommandFailed as failure:
+                if failure.status == NOT_ALLOWED or asker.asked < _FEW or not context.client.interactive:
+                    raise
+                result = Problems(str(failure))
+            if not failed(result) or asker.asked < _FEW or not context.client.interactive:
+                return result
+            await deliver(result)
+            if (await context.client.ask(_AGAIN, "Y")).strip().lower() not in {"y", "yes"}:
+                return None
+            before = asker.answers
 
     def _known(self, words: list[str]) -> list[str]:
-        """The part of the words that leads to a command or group."""
-        return list(self.commands.find(words).path)
+        """The part of the words that leads to a command, group or menu."""
+        words = self.commands.expand(words)
+        return words if self.commands.menu(words) else list(self.commands.find(words).path)
 
-    async def _menu(self, line: _Line, context: Context) -> Found | None:
-        """What the words lead to; where they stop at a group, somebody at a terminal chooses (§6.1)."""
-        found = self.commands.find(line.words)
-        while (
-            isinstance(found.node, click.Group)
-            and not found.rest
-            and found.path
-            and context.client.interactive
-        ):
-            listed = "".join(f"- {word.upper()} - {summary}\n" for word, summary in verbs(found.node))
-            choice = await context.client.ask(f"Choose the operation you want to perform:\n{listed}", "")
-            if not choice.strip():
-                return None
-            line.words = [*found.path, *choice.split()]
-            found = self.commands.find(line.words)
-        return found
+    async def _menu(self, words: list[str], line: _Line, context: Context, deliver: Deliver) -> bool:
+        """Whether the words stop at a menu, which somebody at a terminal has then gone through (§6.1)."""
+        menu, subject = self.commands.menu(words), None
+        if menu is None and len(words) > 1 and self.commands.command(words) is None:
+            menu, subject = self.commands.menu(words[:-1]), words[-1]
+            menu = menu if menu and menu.subject else None
+        command = self.commands.command(words)
+        dialogue = Dialogue(self, context, deliver)
+        talk = context.client.interactive
+        if menu is None or (command is not None and not (talk and dialogue.can_change(menu))):
+            return False
+        if not context.client.interactive:
+            if isinstance(self.commands.node(words), click.Group):
+                return False
+            raise UsageFault(_laid_out(menu))
+        line.changed = await dialogue.open(menu, subject)
+        return True
 
 
 def _authorise(entry: Command, context: Context) -> None:
@@ -197,9 +255,8 @@ def _authorise(entry: Command, context: Context) -> None:
         raise CommandFailed(sentence, NOT_ALLOWED)
 
 
-async def _run_with(entry: Command, context: Context, values: dict[str, Any], deliver: Deliver) -> _Outcome:
-    """Run it with values for all its parameters, and deliver what it gives."""
-    result = await _call(entry, context, values)
+async def _finish(result: Result, context: Context, deliver: Deliver) -> _Outcome:
+    """Hand over what a command gave."""
     await _hand_over(result, context, deliver)
     if failed(result):
         return "failed", _first_message(result), FAILED
@@ -207,11 +264,16 @@ async def _run_with(entry: Command, context: Context, values: dict[str, Any], de
 
 
 class _Line:
-    """The words of one run, which a menu makes longer, and the command that they turned out to be."""
+    """The words of one run, the command that they turned out to be, and what a dialogue made of them."""
 
-    def __init__(self, words: list[str]) -> None:
+    def __init__(self, words: list[str], *, chosen: bool = False) -> None:
         self.words = words
+        self.chosen = chosen
         self.command: Command | None = None
+        self.changed = False
+        """Whether it was an operation that changes something."""
+        self.done: list[str] = []
+        """The words that would have done the same without questions."""
 
 
 def _help_words(words: list[str]) -> list[str] | None:
@@ -224,121 +286,23 @@ def _help_words(words: list[str]) -> list[str] | None:
     return words[: plain.index("--help")] if "--help" in plain else None
 
 
+def _laid_out(menu: Menu) -> str:
+    """For those who can't be asked: what the menu stands for."""
+    path = " ".join(menu.path)
+    listed = ", ".join(dict.fromkeys(" ".join(_fixed(entry.target)) for entry in menu.entries))
+    return f"'{path}' is a menu, which opens at a terminal. The commands in it are: {listed}."
+
+
+def _fixed(target: Sequence[str]) -> Sequence[str]:
+    return [word for word in target if word != SUBJECT and not word.startswith("-")]
+
+
 def _incomplete(found: Found) -> str:
     path = " ".join(found.path)
     if found.rest or not isinstance(found.node, click.Group):
         return f"'{found.rest[0]}' can't stand here. 'help {path}' lists what can."
     listed = ", ".join(word for word, _ in verbs(found.node))
     return f"'{path}' needs one more word: {listed}. 'help {path}' says what they do."
-
-
-class _Dialogue:
-    """Fills in what the words left open: asks, reads the caller's files, takes defaults."""
-
-    def __init__(self, entry: Command, context: Context, parsed: click.Context) -> None:
-        self._entry = entry
-        self._context = context
-        self._client = context.client
-        self._parsed = parsed
-
-    async def complete(self, given: dict[str, Any]) -> dict[str, Any]:
-        """Values for all parameters. Raises UsageFault when one is missing and nobody can be asked."""
-        missing = [
-            entry for entry in self._entry.parameters if entry.needed and not _has(given.get(entry.name))
-        ]
-        if missing and not self._client.interactive:
-            raise UsageFault(self._missing(missing))
-        values: dict[str, Any] = {}
-        for entry in self._entry.parameters:
-            value = given.get(entry.name)
-            if _has(value):
-                values[entry.name] = await self._resolved(entry, value)
-            elif entry.needed or (missing and entry.marker.ask):
-                values[entry.name] = await self._asked(entry)
-            else:
-                values[entry.name] = entry.default
-        return values
-
-    def _missing(self, missing: list[Parameter]) -> str:
-        names = ", ".join(entry.name.upper() if entry.positional else entry.flags[-1] for entry in missing)
-        return f"Missing: {names}. 'help {' '.join(self._entry.words)}' shows how it is used."
-
-    async def _resolved(self, entry: Parameter, value: Any) -> Any:
-        if entry.several:
-            return [await self._one(entry, part) for part in value]
-        return await self._one(entry, value)
-
-    async def _one(self, entry: Parameter, value: Any) -> Any:
-        if entry.kind is FileBytes:
-            return FileBytes(value, await self._client.read(value, FILE_LIMIT))
-        if entry.kind is FileText:
-            return FileText(value, _decoded(value, await self._client.read(value, FILE_LIMIT)))
-        if entry.kind is OutputFile:
-            return OutputFile(value)
-        return Secret(await self._secret(value)) if entry.kind is Secret else _choice(entry, value)
-
-    async def _secret(self, source: str) -> str:
-        how, _, rest = source.partition(":")
-        if how == "pass":
-            return rest
-        if how == "env":
-            return await self._client.environment(rest)
-        path = "-" if how == "stdin" else rest
-        lines = _decoded(path, await self._client.read(path, SECRET_LIMIT)).splitlines()
-        return lines[0] if lines else ""
-
-    async def _asked(self, entry: Parameter) -> Any:
-        question = entry.marker.ask or f"{entry.marker.help[:1].upper()}{entry.marker.help[1:]}:"
-        if entry.kind is Secret:
-            return Secret(await self._client.secret(question, entry.marker.repeat))
-        if entry.kind is FileText and not entry.several:
-            return FileText("what was pasted", await self._client.paste(question))
-        default = _shown(entry)
-        if get_origin(entry.kind) is Literal:
-            question += f" ({', '.join(str(choice) for choice in get_args(entry.kind))})"
-        while True:
-            answer = await self._client.ask(question, default)
-            if not answer and not entry.needed:
-                return entry.default
-            try:
-                return await self._resolved(entry, self._typed(entry, answer))
-            except click.BadParameter as error:
-                question = f"{error.format_message()}\n{entry.marker.ask}"
-
-    def _typed(self, entry: Parameter, answer: str) -> Any:
-        if entry.several:
-            parts = answer.replace(",", " ").split()
-            return [entry.parser.type.convert(part, entry.parser, self._parsed) for part in parts]
-        if entry.kind is bool:
-            return answer.strip().lower() in {"y", "yes", "true"}
-        if not answer:
-            raise click.BadParameter("an answer is needed", self._parsed, entry.parser)
-        return entry.parser.type.convert(answer, entry.parser, self._parsed)
-
-
-def _shown(entry: Parameter) -> str:
-    """The default as somebody would type it."""
-    if entry.needed or entry.default is None:
-        return ""
-    return " ".join(map(str, entry.default)) if entry.several else str(entry.default)
-
-
-def _has(value: Any) -> bool:
-    return value is not None and value != ()
-
-
-def _choice(entry: Parameter, value: Any) -> Any:
-    """A choice with the type that its Literal gives it."""
-    if get_origin(entry.kind) is not Literal:
-        return value
-    return next(choice for choice in get_args(entry.kind) if str(choice).lower() == str(value).lower())
-
-
-def _decoded(path: str, content: bytes) -> str:
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise CommandFailed(f"{path} is not a text file (UTF-8)") from None
 
 
 async def _call(entry: Command, context: Context, values: dict[str, Any]) -> Result:

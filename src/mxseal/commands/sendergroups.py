@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -118,6 +118,22 @@ def _with(document: Document, groups: Sequence[SenderGroup]) -> Document:
     return document.model_copy(update={"sender_groups": tuple(groups)})
 
 
+def _present(ctx: Context, given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Of a group, as it would be typed."""
+    group = _known(candidate(ctx), given["name"])
+    return {
+        "policy": group.policy,
+        "member": list(group.members) or [_NONE],
+        "certificate": list(group.certificates) or [_NONE],
+        "listener": list(group.listeners) or [_ALL],
+    }
+
+
+def _present_place(ctx: Context, given: Mapping[str, Any]) -> Mapping[str, Any]:
+    document = candidate(ctx)
+    return {"number": facts_of(document, _known(document, given["name"]))["number"]}
+
+
 def facts_of(document: Document, group: SenderGroup) -> dict[str, Any]:
     """All that a group says, and its place, for programs."""
     names = [each.name for each in document.sender_groups]
@@ -194,7 +210,7 @@ def group_new(
 GroupName = Annotated[str, Argument("Name of the group", complete=group_names, ask="Which sender group:")]
 
 
-@command("policyconfig", "group", "edit", role="operator", summary="Change a sender group")
+@command("policyconfig", "group", "edit", role="operator", summary="Change a sender group", present=_present)
 def group_edit(
     ctx: Context,
     name: GroupName,
@@ -203,8 +219,12 @@ def group_edit(
         str | None, Option("Their mail flow policy", complete=policy_names, metavar="NAME")
     ] = None,
     settings: Settings,
-    add: Annotated[list[str], Option("A further member; several may be named", metavar="MEMBER")] = [],  # noqa: B006 - never changed
-    remove: Annotated[list[str], Option("A member that goes; several may be named", metavar="MEMBER")] = [],  # noqa: B006
+    add: Annotated[
+        list[str], Option("A further member; several may be named", metavar="MEMBER", quiet=True)
+    ] = [],  # noqa: B006 - never changed
+    remove: Annotated[
+        list[str], Option("A member that goes; several may be named", metavar="MEMBER", quiet=True)
+    ] = [],  # noqa: B006
 ) -> Result:
     """What is left out stays. --member names all members anew, --add and --remove single ones; so do
     --certificate and --listener with theirs."""
@@ -241,7 +261,14 @@ def group_delete(ctx: Context, name: GroupName) -> Result:
     return stage(ctx, _with(document, left), f"Sender group {group.name} was deleted.", {"name": group.name})
 
 
-@command("policyconfig", "group", "move", role="operator", summary="Give a sender group another place")
+@command(
+    "policyconfig",
+    "group",
+    "move",
+    role="operator",
+    summary="Give a sender group another place",
+    present=_present_place,
+)
 def group_move(
     ctx: Context,
     name: GroupName,

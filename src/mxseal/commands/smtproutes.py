@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from mxseal.commands.certificates import Listing, candidate
@@ -120,7 +120,18 @@ def smtproutes_new(
     return stage(ctx, document, f"The route for {name} was added.", _facts(name, hops))
 
 
-@command("smtproutes", "edit", role="operator", summary="Give the route of a domain other next hops")
+def _present(ctx: Context, given: Mapping[str, Any]) -> Mapping[str, Any]:
+    document = candidate(ctx)
+    return {"hosts": document.smtp_routes[_known(document, given["domain"])]}
+
+
+@command(
+    "smtproutes",
+    "edit",
+    role="operator",
+    summary="Give the route of a domain other next hops",
+    present=_present,
+)
 def smtproutes_edit(ctx: Context, domain: Domain, hosts: Hosts) -> Result:
     """The hosts that are written take the place of all that the route had."""
     document = candidate(ctx)

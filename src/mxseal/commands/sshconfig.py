@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import ValidationError
 
@@ -35,7 +36,23 @@ def sshconfig_show(ctx: Context) -> Result:
     ))  # fmt: skip
 
 
-@command("sshconfig", "setup", role="administrator", summary="Say where SSH listens, and who may come in how")
+def _present(ctx: Context, _given: Mapping[str, Any]) -> Mapping[str, Any]:
+    ssh = ctx.services.history.candidate(ctx.owner).ssh
+    return {
+        "address": ssh.address or _OFF,
+        "port": ssh.port,
+        "passwords": "yes" if ssh.passwords else "no",
+        "idle_time": ssh.idle_time,
+    }
+
+
+@command(
+    "sshconfig",
+    "setup",
+    role="administrator",
+    summary="Say where SSH listens, and who may come in how",
+    present=_present,
+)
 def sshconfig_setup(
     ctx: Context,
     address: Annotated[

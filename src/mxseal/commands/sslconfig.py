@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import Annotated, Literal
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
 
 from mxseal.commands.configuration import change
 from mxseal.commands.context import CommandFailed, Context
 from mxseal.commands.parameters import Argument, Option
-from mxseal.commands.registry import command
+from mxseal.commands.registry import Present, command
 from mxseal.commands.results import Column, Done, Field, Problems, Record, Result, Table
 from mxseal.config.check_tls import RULES, settings
 from mxseal.config.model import Document, TlsSettings
@@ -36,6 +36,21 @@ _NUMBERS: dict[Version, str] = {"TLSv1": "1.0", "TLSv1.1": "1.1", "TLSv1.2": "1.
 _NAMES: dict[Use, str] = {"gui": "GUI", "inbound": "Inbound SMTP", "outbound": "Outbound SMTP"}
 
 
+def _present(use: Use) -> Present:
+    """The values of a use, as they would be typed."""
+
+    def present(ctx: Context, _given: Mapping[str, Any]) -> Mapping[str, Any]:
+        values: TlsSettings = getattr(_candidate(ctx).ssl, use)
+        own = ",".join(_NUMBERS[version] for version in values.protocols or ())
+        return {
+            "profile": values.profile,
+            "protocols": own or _DEFAULT,
+            "ciphers": values.ciphers or _DEFAULT,
+        }
+
+    return present
+
+
 @command("sslconfig", "show", role="read-only", summary="Show versions and ciphers, use by use")
 def sslconfig_show(ctx: Context) -> Result:
     """With your uncommitted changes. Renegotiation and compression are off always, and TLS 1.3 has its three
@@ -57,7 +72,13 @@ def sslconfig_show(ctx: Context) -> Result:
     return Table(columns, rows, title="TLS settings", note=note)
 
 
-@command("sslconfig", "inbound", role="operator", summary="Change versions or ciphers for incoming mail")
+@command(
+    "sslconfig",
+    "inbound",
+    role="operator",
+    summary="Change versions or ciphers for incoming mail",
+    present=_present("inbound"),
+)
 def sslconfig_inbound(
     ctx: Context,
     *,
@@ -69,7 +90,13 @@ def sslconfig_inbound(
     return _change(ctx, "inbound", profile, protocols, ciphers)
 
 
-@command("sslconfig", "outbound", role="operator", summary="Change versions or ciphers for deliveries")
+@command(
+    "sslconfig",
+    "outbound",
+    role="operator",
+    summary="Change versions or ciphers for deliveries",
+    present=_present("outbound"),
+)
 def sslconfig_outbound(
     ctx: Context,
     *,
@@ -81,7 +108,13 @@ def sslconfig_outbound(
     return _change(ctx, "outbound", profile, protocols, ciphers)
 
 
-@command("sslconfig", "gui", role="operator", summary="Change versions or ciphers of the web interface")
+@command(
+    "sslconfig",
+    "gui",
+    role="operator",
+    summary="Change versions or ciphers of the web interface",
+    present=_present("gui"),
+)
 def sslconfig_gui(
     ctx: Context,
     *,

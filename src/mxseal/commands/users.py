@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import msgspec
 from argon2 import PasswordHasher
@@ -70,6 +71,17 @@ def _refuse_last_administrator(ctx: Context, user: User) -> None:
         )
 
 
+def _free(ctx: Context, name: str) -> None:
+    """Raises CommandFailed unless a new user can have that name."""
+    if not _NAME.fullmatch(name):
+        raise CommandFailed(
+            f"{name!r} can't be a name: lower-case letters, digits, '.', '_' and '-', a letter first, at "
+            "most 32"
+        )
+    if ctx.services.users.get(name) is not None:
+        raise CommandFailed(f"There is a user {name} already: 'userconfig edit {name}' changes it")
+
+
 async def _hashed(name: str, password: Secret) -> str:
     """The password's hash. CommandFailed for one that is too easy to guess."""
     if not SHORTEST_PASSWORD <= len(password.text) <= LONGEST_PASSWORD:
@@ -98,7 +110,7 @@ def userconfig_list(ctx: Context) -> Result:
 @command("userconfig", "new", role="administrator", summary="Create a user")
 async def userconfig_new(
     ctx: Context,
-    name: Annotated[str, Argument("Name of the user", ask="Enter the new username:")],
+    name: Annotated[str, Argument("Name of the user", ask="Enter the new username:", check=_free)],
     role: Annotated[
         Role,
         Argument("What the user may do", metavar="ROLE", ask="Assign a role:"),
@@ -112,13 +124,7 @@ async def userconfig_new(
     """Roles: administrator (everything), operator (mail, policies, queue), certificate-officer
     (certificates), read-only (looks, changes nothing). Without a password the user logs in with keys alone.
     """
-    if not _NAME.fullmatch(name):
-        raise CommandFailed(
-            f"{name!r} can't be a name: lower-case letters, digits, '.', '_' and '-', a letter first, at "
-            "most 32"
-        )
-    if ctx.services.users.get(name) is not None:
-        raise CommandFailed(f"There is a user {name} already: 'userconfig edit {name}' changes it")
+    _free(ctx, name)
     if len(names(ctx)) >= MOST_USERS:
         raise CommandFailed(f"There are {MOST_USERS} users already: delete those that are not needed")
     stored = await _hashed(name, password) if password.text else ""
@@ -130,7 +136,18 @@ async def userconfig_new(
     )
 
 
-@command("userconfig", "edit", role="administrator", summary="Change a user's role or full name")
+def _present(ctx: Context, given: Mapping[str, Any]) -> Mapping[str, Any]:
+    user = _user(ctx, given["name"])
+    return {"role": user.role, "full_name": user.full_name}
+
+
+@command(
+    "userconfig",
+    "edit",
+    role="administrator",
+    summary="Change a user's role or full name",
+    present=_present,
+)
 def userconfig_edit(
     ctx: Context,
     name: _Name,

@@ -246,6 +246,7 @@ class LocalFace:
 
     async def _run(self, caller: Conversation, request: Request, context: Context) -> None:
         words, wants_json = without_json(request.words or [])
+        caller.interactive = caller.interactive and not wants_json
         style = Style(request.width, request.colour)
         ended = await run(self._runner, words, context, caller, style, json=wants_json or request.json)
         line = {"line": join(ended.words)} if list(ended.words) != words else {}

@@ -303,6 +303,7 @@ class Session(asyncssh.SSHServerSession[Any]):
             client=caller,
             catalogue=self._place.runner.commands,
             width=min(max(self._width, _NARROWEST), _WIDEST) if self._width else _USUAL,
+            files=False,
         )
 
     # --- keys ---------------------------------------------------------------------------------------------
