@@ -128,13 +128,24 @@ async def test_the_answers_of_grep_are_obeyed(home: Path) -> None:
 
 @pytest.mark.parametrize(
     ("answer", "said"),
-    [("0", "no log number 0"), ("3", "1 to 2"), ("no_logs", "no_logs"), ("", "No log was chosen")],
+    [("0", "no log number 0"), ("3", "1 to 2"), ("no_logs", "no_logs"), ("9" * 40, "no log number 999")],
 )
-async def test_a_log_that_there_is_not_is_told(home: Path, answer: str, said: str) -> None:
-    desk = Desk(home, answer, "unused")
-    ended = await desk.run("tail")
-    assert ended.status == 2
-    assert said in ended.message
+async def test_a_log_that_there_is_not_is_told_and_asked_again(home: Path, answer: str, said: str) -> None:
+    desk = Desk(home, answer, "2", "unused")
+    await desk.run("tail", "-n", "1")
+    assert said in desk.client.questions[1]
+    assert desk.lines[-1] == "LINE LAST"
+
+
+async def test_an_empty_line_chooses_no_log(home: Path) -> None:
+    ended = await Desk(home, "", "unused").run("tail")
+    assert (ended.status, ended.message) == (2, "No log was chosen")
+
+
+async def test_a_search_that_finds_nothing_ends_with_status_1_and_no_word(home: Path) -> None:
+    desk = Desk(home)
+    ended = await desk.run("grep", "no such thing", "mail_logs")
+    assert (ended.status, ended.outcome, ended.message, desk.chunks) == (1, "ok", "", [])
 
 
 async def test_without_any_log_there_is_nothing_to_choose(tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ class Dialogue:
         """Whether something may look different now."""
         try:
             words = split(line)
-            choice = choose(words, self._flat(menu, words[0]) or self._possible(menu, entries))
+            choice = self._chosen(words, menu, entries)
         except UnfinishedLine as error:
             choice = Choice(told=f"{error}.")
         if choice.told:
@@ -92,11 +92,14 @@ class Dialogue:
             return await self.open(inner, subject if inner.subject else None)
         return await self._operations.operate(words, self._context, self._deliver, chosen=not rest)
 
-    def _possible(self, menu: Menu, entries: Sequence[Entry]) -> list[Entry]:
-        """What may be typed: also what makes no sense now, as its command says why."""
-        offered = {entry.word for entry in entries}
-        others = [entry for entry in menu.entries if entry.word not in offered]
-        return [*entries, *(entry for entry in others if self._is_permitted(entry.target))]
+    def _chosen(self, words: Sequence[str], menu: Menu, entries: Sequence[Entry]) -> Choice:
+        """What was offered comes first; what makes no sense now may be typed too, and says itself why."""
+        offered = choose(words, self._flat(menu, words[0]) or entries)
+        if not offered.told:
+            return offered
+        others = [entry for entry in menu.entries if self._is_permitted(entry.target)]
+        hidden = choose(words, others)
+        return offered if hidden.told else hidden
 
     def _flat(self, menu: Menu, word: str) -> list[Entry]:
         """A command of the same group that the menu has on a level below."""

@@ -112,14 +112,16 @@ async def _which(ctx: Context, purpose: str) -> str:
     if not found:
         raise CommandFailed("There are no logs yet")
     question = f"{_numbered(found)}Enter the number of the log you wish to {purpose}."
-    answer = (await ctx.client.ask(question, "")).strip()
-    if answer.isdecimal():
-        if not 0 < int(answer) <= len(found):
-            raise CommandFailed(f"There is no log number {answer}: write one of 1 to {len(found)}", 2)
-        return found[int(answer) - 1].name
-    if not answer:
-        raise CommandFailed("No log was chosen", 2)
-    return answer
+    known = [entry.name for entry in found]
+    told = ""
+    while answer := (await ctx.client.ask(f"{told}{question}", "")).strip():
+        if answer in known:
+            return answer
+        if answer.isdecimal() and 0 < int(answer[:9]) <= len(known):
+            return known[int(answer) - 1]
+        what = "number " if answer.isdecimal() else ""
+        told = f"There is no log {what}{answer}: write one of 1 to {len(known)}, or its name.\n"
+    raise CommandFailed("No log was chosen", 2)
 
 
 async def _yes(ctx: Context, question: str, default: str) -> bool:

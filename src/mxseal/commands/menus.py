@@ -18,9 +18,8 @@ from mxseal.commands.words import nearest
 
 SUBJECT = "{}"
 _ORDER = (
-    "setup", "settings", "import", "paste", "new", "add", "edit", "replace", "enable",
-    "disable", "from", "export", "delete", "remove", "move", "default", "clear", "list", "detail", "show",
-    "print", "test",
+    "setup", "settings", "new", "add", "paste", "edit", "replace", "enable", "disable", "from", "delete",
+    "remove", "move", "default", "list", "detail", "show", "print", "clear", "import", "export", "test",
 )  # fmt: skip
 """Operations as the reference's menus have them one behind the other; others stand between by their names."""
 _STATES = ("list", "show")
