@@ -9,11 +9,14 @@ import pytest
 
 from mxseal.commands import catalogue, configuration, system
 from mxseal.commands.context import Role
+from mxseal.commands.menus import SUBJECT
 from mxseal.commands.registry import Registry
 from mxseal.commands.results import Done, Problems, Record, Result, Stream, Text
 from mxseal.commands.running import AuditRecord, Ended, Runner
 from tests.commands import gateway
 from tests.commands.gateway import FakeClient, FakeServices, context
+
+PRODUCT = catalogue.registry()
 
 
 class Bench:
@@ -297,3 +300,26 @@ async def test_results_that_say_problems_end_with_status_1() -> None:
     assert isinstance(bench.results[-1], Problems)
     assert isinstance((await Bench().run("status")), Ended)
     assert not isinstance(bench.results[-1], Record)
+
+
+# --- what dialogues need -----------------------------------------------------------------------------------
+
+
+def test_every_entry_of_a_menu_leads_to_a_command_or_a_menu() -> None:
+    for layout in PRODUCT.layouts():
+        menu = PRODUCT.menu(layout.path.split())
+        assert menu is not None
+        assert {entry.word for entry in menu.entries} == set(layout.entries), layout.path
+        for entry in menu.entries:
+            words = [word for word in entry.target if word != SUBJECT and not word.startswith("-")]
+            assert PRODUCT.command(words) or PRODUCT.menu(words), entry
+
+
+def test_every_command_that_changes_what_is_there_says_what_is_there() -> None:
+    """The defaults of its dialogue: `present` of `registry.command`, as in `listenerconfig`."""
+    silent = [
+        " ".join(entry.words)
+        for entry in PRODUCT.commands
+        if entry.words[-1] in {"edit", "setup"} and entry.present is None
+    ]
+    assert silent == []

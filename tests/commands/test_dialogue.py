@@ -13,7 +13,6 @@ import pytest
 
 from mxseal.commands import catalogue
 from mxseal.commands.context import Role
-from mxseal.commands.menus import SUBJECT
 from mxseal.commands.registry import Registry
 from mxseal.commands.results import Result
 from mxseal.commands.running import AuditRecord, Ended, Runner
@@ -396,26 +395,3 @@ async def test_a_dialogue_that_is_cancelled_leaves_nothing_half_done() -> None:
         await task
     assert [record.outcome for record in table.records] == ["cancelled", "cancelled"]
     assert table.document is before
-
-
-# --- the registry -----------------------------------------------------------------------------------------
-
-
-def test_every_entry_of_a_menu_leads_to_a_command_or_a_menu() -> None:
-    for layout in ALL.layouts():
-        menu = ALL.menu(layout.path.split())
-        assert menu is not None
-        assert {entry.word for entry in menu.entries} == set(layout.entries), layout.path
-        for entry in menu.entries:
-            words = [word for word in entry.target if word != SUBJECT and not word.startswith("-")]
-            assert ALL.command(words) or ALL.menu(words), entry
-
-
-def test_every_command_that_changes_what_is_there_says_what_is_there() -> None:
-    """Else its dialogue would have no defaults."""
-    silent = [
-        " ".join(entry.words)
-        for entry in ALL.commands
-        if entry.words[-1] in {"edit", "setup"} and entry.present is None
-    ]
-    assert silent == []

@@ -82,7 +82,7 @@ class Asker:
     def unchanged(self, values: Given) -> bool:
         """Whether a dialogue about changes ended without one."""
         present = self._present
-        if present is None or not self.asked:
+        if present is None or not self.asked or self._entry.makes:
             return False
         return not any(
             has(values[entry.name]) and not _same(values[entry.name], present.get(entry.name, entry.default))
@@ -93,6 +93,8 @@ class Asker:
     def _idle(self, given: Given) -> bool:
         """Whether the words name something and do not say what shall change."""
         known = {name: value for name, value in given.items() if has(value)}
+        if self._entry.makes:
+            return False
         return self._entry.present is not None and not any(name in known for name in self._look(known))
 
     def _look(self, known: Given) -> Given:

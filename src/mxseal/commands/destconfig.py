@@ -184,6 +184,11 @@ def _typed(entry: Destination) -> dict[str, Any]:
     }
 
 
+def _present_new(_ctx: Context, _given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Of an entry about which nothing was said: as the default entry."""
+    return _typed(Destination(domain=DEFAULT))
+
+
 def _present_default(ctx: Context, _given: Mapping[str, Any]) -> Mapping[str, Any]:
     entries = candidate(ctx).destinations
     return _typed(next((each for each in entries if each.domain == DEFAULT), Destination(domain=DEFAULT)))
@@ -318,7 +323,7 @@ def _counting(document: Document, domain: str) -> tuple[Destination, Any]:
 # --- change -----------------------------------------------------------------------------------------------
 
 
-@command("destconfig", "new", role="operator", summary="Add an entry for a domain")
+@command("destconfig", "new", role="operator", summary="Add an entry for a domain", present=_present_new)
 def destconfig_new(
     ctx: Context,
     domain: Annotated[

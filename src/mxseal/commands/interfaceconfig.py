@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -116,7 +117,12 @@ def interfaceconfig_list(ctx: Context) -> Result:
     return Listing(columns, rows, title="Interfaces", empty=empty, facts=facts)
 
 
-@command("interfaceconfig", "new", role="administrator", summary="Add an interface")
+def _present_new(_ctx: Context, _given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Of an interface about which nothing was said."""
+    return _typed(Interface(name="New"))
+
+
+@command("interfaceconfig", "new", role="administrator", summary="Add an interface", present=_present_new)
 def interfaceconfig_new(
     ctx: Context,
     name: Annotated[str, Argument("Its name", ask="Please enter a name for this interface:")],
@@ -135,7 +141,32 @@ def interfaceconfig_new(
     return stage(ctx, document, message, _facts(made))
 
 
-@command("interfaceconfig", "edit", role="administrator", summary="Change an interface")
+def _present(ctx: Context, given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Of an interface, as it would be typed: the defaults of the dialogue."""
+    entry = _known(candidate(ctx), given["name"])
+    return {**_typed(entry), "rename": entry.name, "certificate": entry.certificate}
+
+
+def _typed(entry: Interface) -> dict[str, Any]:
+    switches = {key: "on" if getattr(entry, key) else "off" for key in ("https", "http", "redirect")}
+    return {
+        **{key: getattr(entry, key) for key in Settings.__struct_fields__},
+        "hostname": entry.hostname or _DEFAULT,
+        **switches,
+    }
+
+
+def _present_certificate(ctx: Context, given: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {"certificate": _known(candidate(ctx), given["name"]).certificate}
+
+
+@command(
+    "interfaceconfig",
+    "edit",
+    role="administrator",
+    summary="Change an interface",
+    present=_present,
+)
 def interfaceconfig_edit(
     ctx: Context,
     name: Name,
@@ -168,7 +199,13 @@ def interfaceconfig_edit(
     return stage(ctx, document, f"Interface {made.name} was changed.", _facts(made))
 
 
-@command("interfaceconfig", "certificate", role=_OFFICER, summary="Let an interface show a certificate")
+@command(
+    "interfaceconfig",
+    "certificate",
+    role=_OFFICER,
+    summary="Let an interface show a certificate",
+    present=_present_certificate,
+)
 def interfaceconfig_certificate(
     ctx: Context,
     name: Name,

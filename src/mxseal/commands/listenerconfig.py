@@ -179,6 +179,15 @@ def _officer(ctx: Context) -> None:
 def _present(ctx: Context, given: Mapping[str, Any]) -> Mapping[str, Any]:
     """Of a listener, as it would be typed."""
     entry = _known(candidate(ctx), given["name"])
+    return {**_typed(entry), "rename": entry.name}
+
+
+def _present_new(_ctx: Context, _given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Of a listener about which nothing was said."""
+    return _typed(Listener(name="New"))
+
+
+def _typed(entry: Listener) -> dict[str, Any]:
     return {
         "address": entry.address,
         "port": entry.port,
@@ -187,7 +196,6 @@ def _present(ctx: Context, given: Mapping[str, Any]) -> Mapping[str, Any]:
         "implicit_tls": _switch(entry.implicit_tls),
         "bare_newlines": entry.bare_newlines,
         "reverse_dns": _switch(entry.reverse_dns),
-        "rename": entry.name,
         "certificate": entry.certificate,
     }
 
@@ -277,7 +285,7 @@ def _shown(value: float) -> float | int:
 # --- change -----------------------------------------------------------------------------------------------
 
 
-@command("listenerconfig", "new", role="operator", summary="Add a listener")
+@command("listenerconfig", "new", role="operator", summary="Add a listener", present=_present_new)
 def listenerconfig_new(
     ctx: Context,
     name: Annotated[str, Argument("Its name", ask="Please create a name for this listener:")],

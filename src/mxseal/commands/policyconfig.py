@@ -123,7 +123,15 @@ def _made(plain: dict[str, Any]) -> MailFlowPolicy | list[Problem]:
 
 def _present(ctx: Context, given: Mapping[str, Any]) -> Mapping[str, Any]:
     """Of a policy, as it would be typed."""
-    policy = find_policy(candidate(ctx), given["name"])
+    return _typed(find_policy(candidate(ctx), given["name"]))
+
+
+def _present_new(_ctx: Context, _given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Of a policy about which nothing was said."""
+    return _typed(MailFlowPolicy(name="NEW"))
+
+
+def _typed(policy: MailFlowPolicy) -> dict[str, Any]:
     limits = {option: getattr(policy.limits, key) or _DEFAULT for option, key in _LIMITS.items()}
     senders = list(policy.tls_senders) or [_NONE]
     level = str(LEVELS.index(policy.tls) + 1)
@@ -192,7 +200,9 @@ def policy_list(ctx: Context) -> Result:
     return Listing(columns, rows, title="Mail flow policies", empty="There is no policy.", facts=facts)
 
 
-@command("policyconfig", "policy", "new", role="operator", summary="Add a mail flow policy")
+@command(
+    "policyconfig", "policy", "new", role="operator", summary="Add a mail flow policy", present=_present_new
+)
 def policy_new(
     ctx: Context,
     name: Annotated[str, Argument("Its name", ask="Enter a name for this policy:")],

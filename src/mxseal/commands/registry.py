@@ -51,6 +51,11 @@ class Command(msgspec.Struct, frozen=True):
         return len(self.words) > 1 and "read-only" not in self.roles
 
     @property
+    def makes(self) -> bool:
+        """Whether it makes something new: the present values are those that it has when nothing is said."""
+        return self.words[-1] in {"new", "add"}
+
+    @property
     def secret_flags(self) -> list[str]:
         return [flag for entry in self.parameters if entry.kind is Secret for flag in entry.flags]
 
@@ -74,7 +79,8 @@ def command(
     """Mark a function as the command called `words`. `role`: who may run it beside administrators.
 
     For a command that changes what is there, `present` gives the values that it would change, as they would
-    be typed: the defaults of its dialogue. `order`: the parameters that are asked first, in this order.
+    be typed: the defaults of its dialogue; for one that makes something, those that it has else. `order`: the
+    parameters that are asked first, in this order.
     """
     roles = (role,) if isinstance(role, str) else role
 

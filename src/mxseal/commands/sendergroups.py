@@ -121,8 +121,18 @@ def _with(document: Document, groups: Sequence[SenderGroup]) -> Document:
 def _present(ctx: Context, given: Mapping[str, Any]) -> Mapping[str, Any]:
     """Of a group, as it would be typed."""
     group = _known(candidate(ctx), given["name"])
+    return {"policy": group.policy, **_typed(group)}
+
+
+def _present_new(ctx: Context, _given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Of a group about which nothing was said: for nobody, behind the others."""
+    document = candidate(ctx)
+    nobody = SenderGroup(name="NEW", policy=document.default_policy)
+    return {**_typed(nobody), "before": len(document.sender_groups) + 1}
+
+
+def _typed(group: SenderGroup) -> dict[str, Any]:
     return {
-        "policy": group.policy,
         "member": list(group.members) or [_NONE],
         "certificate": list(group.certificates) or [_NONE],
         "listener": list(group.listeners) or [_ALL],
@@ -177,7 +187,7 @@ def group_list(ctx: Context) -> Result:
     )
 
 
-@command("policyconfig", "group", "new", role="operator", summary="Add a sender group")
+@command("policyconfig", "group", "new", role="operator", summary="Add a sender group", present=_present_new)
 def group_new(
     ctx: Context,
     name: Annotated[str, Argument("Its name", ask="Enter a name for this sender group:")],
