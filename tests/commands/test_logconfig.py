@@ -82,11 +82,11 @@ async def test_values_of_the_general_settings_come_back_with_default() -> None:
 
 
 async def test_the_dialogue_of_edit_asks_with_what_holds_now() -> None:
-    caller = desk(answers=["debug", "", "20", ""])
+    caller = desk(answers=["debug", "", "", "", "20", ""])
     await caller.ok("logconfig", "edit", "mail_logs")
     (entry,) = caller.document.log_subscriptions
     assert (entry.level, entry.keep_files, entry.keep_days) == ("Debug", 20, None)
-    assert caller.client.questions[0].endswith("[Info]")
+    assert caller.client.questions[0].endswith("3. Info\n4. Debug\n5. Trace [3]")
 
 
 async def test_a_push_is_set_and_removed_and_changes_nothing_else_of_its_log() -> None:

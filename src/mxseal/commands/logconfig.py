@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
@@ -188,9 +188,10 @@ def logconfig_status(ctx: Context) -> Result:
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Of one log; None: as it is, or as in 'logconfig setup'."""
 
-    level: Annotated[LogLevel | None, Option("How much it tells: Critical, Warning, Info, Debug, Trace")] = (
-        None
-    )
+    level: Annotated[
+        LogLevel | None,
+        Option("How much it tells: Critical, Warning, Info, Debug, Trace", ask="Choose the level:"),
+    ] = None
     filename: Annotated[str | None, Option("What its files' names begin with")] = None
     rotate_bytes: Annotated[int | None, Option("Size at which a new file is begun", least=4096)] = None
     rotate_seconds: Annotated[float | None, Option("Age at which a new file is begun; 0: never", least=0)] = (
@@ -210,7 +211,7 @@ def logconfig_new(
     name: Annotated[str, Argument("Name of the log", ask="Please enter the name for the log:")],
     kind: Annotated[
         LogKind,
-        Argument("What it tells", ask="Choose what it tells: mail, json, authentication or audit."),
+        Argument("What it tells", ask="Choose what it tells:"),
     ],
     *,
     settings: Settings,
@@ -223,8 +224,16 @@ def logconfig_new(
     return _staged(ctx, {"name": name, "kind": kind, **_said(settings)}, f"The log {name} will be written.")
 
 
-@command("logconfig", "edit", role="administrator", summary="Modify a log")
-async def logconfig_edit(
+def _present(ctx: Context, given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Of a log, as it would be typed: the defaults of the dialogue."""
+    found = _find(_candidate(ctx), given["log"])
+    values = {key: getattr(found.logs, key) for key in Settings.__struct_fields__ if key != "filename"}
+    level = {} if found.kind == "json" else {"level": found.logs.level}
+    return {**values, "level": None, **level, "filename": found.filename}
+
+
+@command("logconfig", "edit", role="administrator", summary="Modify a log", present=_present)
+def logconfig_edit(
     ctx: Context,
     log: _Known,
     *,
@@ -236,35 +245,11 @@ async def logconfig_edit(
     found = _find(document, log)
     values = _said(settings)
     if not values and not default:
-        if not ctx.client.interactive:
-            raise CommandFailed("Say what changes; 'help logconfig edit' shows the options", 2)
-        values = await _asked(ctx, found)
+        raise CommandFailed("Say what changes; 'help logconfig edit' shows the options", 2)
     entry = _entry(document, found)
     if default:
         entry = {key: entry[key] for key in ("name", "kind", "push") if entry.get(key) is not None}
     return _staged(ctx, entry | values, f"The log {found.name} was changed.")
-
-
-async def _asked(ctx: Context, log: LogWanted) -> dict[str, Any]:
-    """The questions of a dialogue, with what holds now in brackets."""
-    questions = [
-        ("rotate_bytes", "Enter the size at which a new file is begun, in bytes.", log.logs.rotate_bytes),
-        ("keep_files", "Enter the number of files that are kept.", log.logs.keep_files),
-        ("keep_days", "Enter the number of days for which files are kept.", log.logs.keep_days),
-    ]
-    values: dict[str, Any] = {}
-    if log.kind != "json":
-        question = "Choose the level: Critical, Warning, Info, Debug or Trace."
-        level = (await ctx.client.ask(question, log.logs.level)).strip().capitalize()
-        if level != log.logs.level:
-            values["level"] = level
-    for key, question, current in questions:
-        answer = (await ctx.client.ask(question, str(current))).strip()
-        if not answer.isdecimal():
-            raise CommandFailed(f"{answer!r} is not a whole number. Nothing was changed", 2)
-        if int(answer) != current:
-            values[key] = int(answer)
-    return values
 
 
 @command("logconfig", "delete", role="administrator", summary="Remove a log")
@@ -297,25 +282,25 @@ class General(msgspec.Struct, frozen=True, kw_only=True):
     headers: Annotated[Literal["yes", "no"] | None, Option("Whether subjects are logged")] = None
 
 
-_QUESTIONS = (
-    ("level", "Choose the level of all text logs that have none of their own."),
-    ("keep_files", "Enter the number of files that are kept of each log."),
-    ("keep_days", "Enter the number of days for which files are kept."),
+def _present_setup(ctx: Context, _given: Mapping[str, Any]) -> Mapping[str, Any]:
+    logs = _candidate(ctx).logs
+    values = {key: getattr(logs, key) for key in General.__struct_fields__}
+    return values | {key: "yes" if values[key] else "no" for key in ("json_log", "headers")}
+
+
+@command(
+    "logconfig",
+    "setup",
+    role="administrator",
+    summary="General settings of all logs",
+    present=_present_setup,
 )
-
-
-@command("logconfig", "setup", role="administrator", summary="General settings of all logs")
-async def logconfig_setup(ctx: Context, *, settings: General) -> Result:
+def logconfig_setup(ctx: Context, *, settings: General) -> Result:
     """They hold for each log that has no value of its own. What is left out stays as it is."""
     document = _candidate(ctx)
     values = _said(settings)
     if not values:
-        if not ctx.client.interactive:
-            raise CommandFailed("Say what changes; 'help logconfig setup' shows the options", 2)
-        values = {
-            key: (await ctx.client.ask(question, str(getattr(document.logs, key)))).strip()
-            for key, question in _QUESTIONS
-        }
+        raise CommandFailed("Say what changes; 'help logconfig setup' shows the options", 2)
     for key in ("json_log", "headers"):
         if key in values:
             values[key] = values[key] == "yes"
