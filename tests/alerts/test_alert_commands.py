@@ -162,13 +162,16 @@ async def test_settings_are_changed_by_options_or_in_a_dialogue() -> None:
     await operator.ok("alertconfig", "setup", "--first-wait", "5", "--queue-age", "0")
     assert operator.document.alerts.first_wait == 5
     assert operator.document.alerts.queue_age == 0
-    operator.client.answers = ["0", "", "20", "", ""]
+    await operator.ok("alertconfig", "setup", "--calm-time", "30")
+    assert operator.document.alerts.calm_time == 30
+    assert "calm" in await operator.refused("alertconfig", "setup", "--calm-time", "0")
+    operator.client.answers = ["0", "", "20", "", "", ""]
     await operator.ok("alertconfig", "setup")
     alerts = operator.document.alerts
     assert (alerts.first_wait, alerts.longest_wait, alerts.kept) == (0, 3600, 20)
-    operator.client.answers = ["soon", "", "", "", "", ""]
+    operator.client.answers = ["soon", "", "", "", "", "", ""]
     await operator.ok("alertconfig", "setup")
-    assert operator.client.questions[-5].startswith("soon is not a number.")
+    assert operator.client.questions[-6].startswith("soon is not a number.")
     assert operator.document.alerts == alerts
 
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from mxseal.alerts.desk import CALM_SECONDS
 from mxseal.alerts.memory import FACT
 from mxseal.clock import ManualClock
+from mxseal.config.model import Alerts as AlertSettings
 from mxseal.events.types import (
     CertificateServed,
     ReloadRefused,
@@ -20,6 +20,7 @@ from mxseal.relay.routing import Routing
 from mxseal.tls.diagnosis import diagnose_unavailable
 from tests.alerts.desk import ADMIN, Desk, MemoryFacts, document_with
 
+CALM_SECONDS = AlertSettings().calm_time
 SERVED: dict[str, Any] = {"at": 0.0, "listener": "IncomingMail", "certificate": "mx", "sha256": "AB:CD"}
 
 
@@ -92,6 +93,16 @@ async def test_it_is_told_when_mail_flows_again_once_nothing_failed_for_a_while(
     assert desk.kinds == ["tls-failed", "tls-works-again"]
     assert "partner.example" in desk.raised[1].title
     assert (desk.raised[1].alert_class, desk.raised[1].severity) == ("system", "information")
+
+
+async def test_for_how_long_nothing_may_fail_the_document_says() -> None:
+    async with Desk(alerts={"calm_time": 7}) as desk:
+        await desk.fail()
+        await desk.work()
+        await desk.pass_time(6)
+        assert desk.kinds == ["tls-failed"]
+        await desk.pass_time(1)
+        assert desk.kinds == ["tls-failed", "tls-works-again"]
 
 
 async def test_one_host_that_works_beside_one_that_does_not_is_no_end_of_the_trouble() -> None:

@@ -13,7 +13,7 @@ from lab.sink import Sink
 from tests.e2e.estate import at, document, envelope, hop
 
 
-def test_a_partner_without_tls_raises_an_alert_that_says_what_is_wrong_and_what_waits() -> None:
+def test_a_partner_without_tls_raises_an_alert_and_a_second_one_says_that_its_mail_flows_again() -> None:
     port = free_port()
     with ExitStack() as stack:
         partner = stack.enter_context(Sink(hostname="mx.bank.test"))  # it has no certificate, so no STARTTLS
@@ -27,7 +27,7 @@ def test_a_partner_without_tls_raises_an_alert_that_says_what_is_wrong_and_what_
                 {"domain": "bank.test", "tls": "required"},
             ],
             delivery={"alert_on_tls_failure": True},
-            alerts={"recipients": [{"address": "postmaster@ops.test"}]},
+            alerts={"recipients": [{"address": "postmaster@ops.test"}], "calm_time": 1},
         )
         gateway = stack.enter_context(Gateway(text))
         send(at(port), envelope("secret", "clerk@bank.test"))
@@ -45,3 +45,17 @@ def test_a_partner_without_tls_raises_an_alert_that_says_what_is_wrong_and_what_
         assert "bank.test" in gateway.text("displayalerts")
         assert partner.messages() == ()
         assert "STARTTLS" in gateway.text("explain", "mid", "1")
+
+        partner.stop()
+        better = Sink(hostname="mx.bank.test", certificate=Authority().issue("mx.bank.test"))
+        better.port = partner.port
+        stack.enter_context(better)
+        gateway.text("delivernow", "bank.test")
+        better.wait(1)
+        (again,) = [letter for letter in desk.wait(2) if "can be established again" in letter.subject]
+        assert again.subject.startswith(
+            "Information <System> mx.lab.test: TLS connections to bank.test can be"
+        )
+        assert "its mail flows" in again.subject
+        assert re.search(r"^Host: .+\r?$", again.content.decode(), re.MULTILINE)
+        assert "can be established again" in gateway.text("displayalerts")

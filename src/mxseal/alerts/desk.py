@@ -26,8 +26,6 @@ from mxseal.events.bus import Bus
 from mxseal.events.types import AlertRaised, Event, OutboundTlsSucceeded
 from mxseal.storage.ports import Secrets
 
-CALM_SECONDS = 120.0
-"""For so long nothing may fail again before it is told that a trouble is over."""
 _TROUBLES = 500
 _REMEMBERED_SECONDS = 30 * 86_400.0
 """For so long it is remembered across a restart that a trouble was told."""
@@ -161,9 +159,8 @@ class Alerts:
 
     def next_wake(self) -> float | None:
         """When something is due, in seconds since the epoch; None: nothing is."""
-        calm = [
-            trouble.well_since + CALM_SECONDS for trouble in self._troubles.values() if trouble.well_since
-        ]
+        wait = self._document.alerts.calm_time
+        calm = [trouble.well_since + wait for trouble in self._troubles.values() if trouble.well_since]
         summary = self._throttle.next_wake()
         return min([*calm, *([summary] if summary is not None else [])], default=None)
 
@@ -181,8 +178,9 @@ class Alerts:
         for outgoing in self._throttle.summaries(now):
             self._remember_trouble(outgoing, now)
             self._tell(outgoing)
+        calm = self._document.alerts.calm_time
         for trouble in list(self._troubles.values()):
-            if trouble.well_since is not None and now >= trouble.well_since + CALM_SECONDS:
+            if trouble.well_since is not None and now >= trouble.well_since + calm:
                 self._tell_over(trouble, now)
         self._arm()
 

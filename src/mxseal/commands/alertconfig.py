@@ -164,6 +164,7 @@ def _shown(document: Document) -> str:
         f"Alerts will be sent using {sender}.",
         f"An alert is {switch}sent when {failed}.",
         f"Age of the oldest message that raises an alert: {age}",
+        f"Seconds without a failure until a trouble is told to be over: {alerts.calm_time:g}",
         f"Free space of the disk below which an alert is sent: {percent}",
     ]
     return "\n".join(lines) + "\n"
@@ -320,6 +321,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             least=1,
             most=1000,
         ),
+    ] = None
+    calm_time: Annotated[
+        float | None,
+        Option("Seconds without a failure until a trouble is told to be over", least=1, most=86_400),
     ] = None
     queue_age: Annotated[
         float | None, Option("Seconds a message waits until there is an alert; 0: never", least=0)

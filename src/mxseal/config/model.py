@@ -314,6 +314,8 @@ class Alerts(Table):
     first_wait: Annotated[float, Field(ge=0, le=86_400)] = 300.0
     """Until a duplicate is sent; doubled each time. 0: every duplicate is sent at once."""
     longest_wait: Annotated[float, Field(ge=0, le=7 * 86_400)] = 3600.0
+    calm_time: Annotated[float, Field(ge=1, le=86_400)] = 120.0
+    """For so long nothing may fail again before it is told that a trouble is over."""
     kept: Annotated[int, Field(ge=1, le=1000)] = 50
     """How many alerts `displayalerts` shows."""
     queue_age: Annotated[float, Field(ge=0, le=30 * 86_400)] = 4 * 3600.0
