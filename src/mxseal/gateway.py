@@ -19,10 +19,8 @@ from mxseal.alerts.desk import Alerts
 from mxseal.alerts.post import Post
 from mxseal.alerts.sources import Sources
 from mxseal.alerts.standing import CrlFacts, Oldest
-from mxseal.certs.facts import fingerprint, key_type
 from mxseal.certs.keys import KeyStore
-from mxseal.certs.live import ContextsRefused, Live, build, server_names
-from mxseal.certs.profiles import parse as parse_profile
+from mxseal.certs.live import ContextsRefused, Live, build
 from mxseal.certs.revocation import CrlKeeper
 from mxseal.clock import Clock, Timer
 from mxseal.commands.certificate_trust import trusted
@@ -31,7 +29,7 @@ from mxseal.commands.running import AuditRecord
 from mxseal.commands.services import Figure, PushState
 from mxseal.config.check import Problem
 from mxseal.config.history import BuildFailed, Built, History
-from mxseal.config.model import Document, Interface, Listener
+from mxseal.config.model import Document
 from mxseal.config.toml import render
 from mxseal.crew.crew import Crew, InForce
 from mxseal.crew.hiring import Hire, HireIndexer
@@ -39,7 +37,6 @@ from mxseal.crew.tracking import Indexing
 from mxseal.crew.wire import FOLLOWERS
 from mxseal.events.bus import Bus
 from mxseal.events.types import (
-    CertificateServed,
     CommandRun,
     ConfigurationCommitted,
     GatewayStarted,
@@ -49,9 +46,10 @@ from mxseal.events.types import (
 )
 from mxseal.logs.follow import Bell, Wait
 from mxseal.relay.ports import Place, Ports
-from mxseal.relay.probe import Probe, Seen, Wanted
+from mxseal.relay.probe import Seen
 from mxseal.relay.resolver import DnsResolver
 from mxseal.relay.routing import mail_domain
+from mxseal.relay.served import Around, Looks, told
 from mxseal.sinks.counts import figures
 from mxseal.sinks.files import LogFile, Surroundings
 from mxseal.sinks.logs import LogSinks
@@ -165,7 +163,16 @@ class Gateway:
         self.crew.heard = self.alerts.handle
         self._live: Live | None = None
         self._resolver = DnsResolver(document.dns, clock)
-        self.probing = Probe(clock)
+        self.looks = Looks(
+            clock,
+            self.bus,
+            Around(
+                document=lambda: self.history.current().document,
+                settled=self._settled,
+                announce=self.crew.expect,
+                workers=lambda: self.crew.workers,
+            ),
+        )
         self.faces: list[Face] = []
         """Those that run; added once they have started."""
         self.restart: Callable[[], None] = lambda: None
@@ -271,7 +278,7 @@ class Gateway:
             )
         )
         notes = [str(problem) for face in self.faces for problem in await face.configure(document)]
-        return [*(_told(seen) for seen in await self.probe()), *notes]
+        return [*(told(seen) for seen in await self.probe()), *notes]
 
     async def _swap(self, built: Prepared, document: Document) -> None:
         self._live = built.live
@@ -282,28 +289,12 @@ class Gateway:
         await self.pushing.configure(built.pushes)
 
     async def probe(self) -> list[Seen]:
-        """What each listener serves, seen from outside: each certificate of it, also by server name."""
-        document = self.history.current().document
-        wanted = [want for listener in document.listeners for want in _wanted(document, listener)]
-        wanted += [want for interface in document.interfaces for want in _wanted_https(document, interface)]
-        seen = await self.probing.look(wanted)
-        seen = [
-            msgspec.structs.replace(each, certificate=want.certificate)
-            for want, each in zip(wanted, seen, strict=True)
-        ]
-        for each in seen:
-            if each.sha256 is not None:
-                self.bus.publish(
-                    CertificateServed(
-                        at=self.clock.now(),
-                        listener=each.listener,
-                        service=each.service,
-                        certificate=each.certificate,
-                        sha256=each.sha256,
-                        expected=each.expected,
-                    )
-                )
-        return seen
+        """See `Services.probe`."""
+        return await self.looks.look()
+
+    def _settled(self) -> int | None:
+        """The number of the document that everything serves; None while one is being put in force."""
+        return None if self.changing.locked() else self._revision
 
     # --- life -----------------------------------------------------------------------------------------------
 
@@ -323,6 +314,7 @@ class Gateway:
         self.crls.start(current.document)
         self.alerts.start(current.document)
         self.tracking.configure(current.document)
+        self.looks.start()
         self.bus.publish(
             GatewayStarted(at=self.clock.now(), version=__version__, revision=current.number, pid=os.getpid())
         )
@@ -381,6 +373,7 @@ class Gateway:
         self._ending = True
         if self._daily is not None:
             self._daily.cancel()
+        await self.looks.stop()
         await self.crls.stop()
         await self.crew.stop(patience)
         numbers = Numbers(self.home.state_file, self.crew.board)
@@ -482,76 +475,3 @@ async def _trusted_roots(document: Document) -> Sequence[x509.Certificate] | Non
 def worker_count(document: Document) -> int:
     """How many workers a document wants: as many as there are processors for this process, unless it says."""
     return document.workers or len(os.sched_getaffinity(0))
-
-
-def _assigned(listener: Listener) -> list[str]:
-    names = [listener.certificate]
-    if listener.second_certificate:
-        names.append(listener.second_certificate)
-    return names
-
-
-class _Want(Wanted, frozen=True, kw_only=True):
-    certificate: str
-
-
-def _wanted(document: Document, listener: Listener) -> list[_Want]:
-    """One probe for each certificate of a listener; those chosen by name are asked for by name."""
-    found: list[_Want] = []
-    for name in (*_assigned(listener), *listener.sni_certificates):
-        profile = document.certificate(name)
-        bundle = parse_profile(profile) if profile is not None else []
-        if isinstance(bundle, list):
-            continue
-        server_name = None
-        if name in listener.sni_certificates:
-            names = server_names(bundle.leaf)
-            server_name = names[0].replace("*", "probe", 1) if names else None
-        found.append(
-            _Want(
-                listener=listener,
-                hostname=document.hostname,
-                server_name=server_name,
-                fingerprint=fingerprint(bundle.leaf),
-                key_type=key_type(bundle.leaf),
-                certificate=name,
-            )
-        )
-    return found
-
-
-def _wanted_https(document: Document, interface: Interface) -> list[_Want]:
-    profile = document.certificate(interface.certificate)
-    bundle = parse_profile(profile) if profile is not None else []
-    if isinstance(bundle, list) or not interface.https:
-        return []
-    place = Listener(
-        name=interface.name, address=interface.address, port=interface.https_port, implicit_tls=True
-    )
-    return [
-        _Want(
-            listener=place,
-            service="interface",
-            hostname=document.interface_hostname(interface),
-            server_name=None,
-            fingerprint=fingerprint(bundle.leaf),
-            key_type=key_type(bundle.leaf),
-            certificate=interface.certificate,
-        )
-    ]
-
-
-def _told(seen: Seen) -> str:
-    service = seen.service.capitalize()
-    by_name = f" to clients that ask for {seen.server_name}" if seen.server_name else ""
-    if seen.sha256 is None:
-        return f"{service} {seen.listener}: {seen.certificate} was not seen{by_name}: {seen.problem}."
-    if seen.expected:
-        return (
-            f"{service} {seen.listener} serves the certificate {seen.certificate}{by_name}: "
-            f"SHA-256 {seen.sha256}."
-        )
-    return (
-        f"Warning: {seen.service} {seen.listener} serves another certificate than {seen.certificate}"
-        f"{by_name}: SHA-256 {seen.sha256}."
-    )

@@ -269,6 +269,10 @@ class Crew:
         """The lists of revoked certificates changed."""
         await self._all(wire.ReadLists())
 
+    async def expect(self, address: str, port: int) -> None:
+        """The next connection from there is the gateway's own look at a listener."""
+        await self._all(wire.Expect(address, port))
+
     async def gauges(self) -> Gauges:
         """What all hold now."""
         total = Gauges()

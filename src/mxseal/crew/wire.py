@@ -68,6 +68,13 @@ class ReadLists(Request, frozen=True, tag=True):
     """Read the lists of revoked certificates again."""
 
 
+class Expect(Request, frozen=True, tag=True):
+    """A connection from here is the gateway's own look at what a listener shows."""
+
+    address: str
+    port: int
+
+
 class Gauge(Request, frozen=True, tag=True):
     """What is now."""
 
@@ -111,6 +118,7 @@ AnyRequest = (
     | Resume
     | ReopenLogs
     | ReadLists
+    | Expect
     | Gauge
     | Browse
     | Load

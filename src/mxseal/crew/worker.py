@@ -298,6 +298,7 @@ _DOES: dict[type[Any], Callable[[Worker, Any], Any]] = {
     wire.Resume: lambda worker, _: worker.queue.resume(),
     wire.ReopenLogs: lambda worker, _: worker.logs.reopen(),
     wire.ReadLists: lambda worker, _: worker.revoked.reread(),
+    wire.Expect: lambda worker, request: worker.listeners.expect(request.address, request.port),
     wire.Gauge: lambda worker, _: worker.gauges(),
     wire.Browse: lambda worker, request: worker.spool.browse(request.after, request.limit),
     wire.Load: lambda worker, request: worker.spool.load(request.mid),

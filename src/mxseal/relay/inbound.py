@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from mxseal.events import types as facts
 from mxseal.relay.access import Judgement
-from mxseal.relay.intake import Gate, Intake, Reception
+from mxseal.relay.intake import Gate, Intake, Reception, Silent
 from mxseal.relay.receiving import Receiving
 from mxseal.relay.resolver import ClientName
 from mxseal.relay.secured import Secured
@@ -87,6 +87,9 @@ class Inbound(Secured):
             self._over = True
             transport.close()
             return
+        self._intake = self._intake.for_client(self.address, int(peer[1]))
+        if isinstance(self._intake, Silent):
+            self._refusal, self._handlers = replies.TEMPORARY_TROUBLE, _LOOKED_AT
         try:
             self.icid = self._intake.allocate("icid")
         except StorageRefused:  # no number, nothing to tell its story by: the client comes again later
@@ -507,3 +510,5 @@ _HANDLERS: dict[type, Callable[[Inbound, Server, Any], None]] = {
 }
 _TURNED_AWAY = {**dict.fromkeys(_HANDLERS, Inbound._on_turned_away), Quit: Inbound._on_quit}  # noqa: SLF001
 """Of a client whose certificate the policy does not take (RFC 3207 §4.1)."""
+_LOOKED_AT = {**_HANDLERS, Mail: Inbound._on_turned_away}  # noqa: SLF001
+"""Of the gateway's own look at what a listener shows: a message would have no story in the logs."""

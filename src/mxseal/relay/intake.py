@@ -29,6 +29,8 @@ from mxseal.tls.verification import Revocation
 if TYPE_CHECKING:
     from mxseal.relay.inbound import Inbound
 
+_LOOK_SECONDS = 10.0
+
 
 class Intake:
     """The services that a message goes through on its way in. One for the gateway."""
@@ -48,14 +50,40 @@ class Intake:
         self.allocate = queue.allocate
         self.resolver = resolver
         self.fairness = Fairness()
+        self._looks: set[tuple[str, int]] = set()
+        """Where the gateway's own connections come from."""
 
     def checked(self, facts: TlsFacts) -> tuple[TlsFacts, Revocation]:
         """A client's handshake, held against the lists of revoked certificates, and what those say."""
         return held_against(facts, self._revoking(), self.clock.now())
 
+    def expect(self, address: str, port: int) -> None:
+        """The next connection from there is the gateway's own, which looks what a listener shows."""
+        self._looks.add((address, port))
+        # One that never came must not be taken for whoever gets that port later.
+        self.clock.call_later(_LOOK_SECONDS, lambda: self._looks.discard((address, port)))
+
+    def for_client(self, address: str, port: int) -> Intake:
+        """The intake for a connection: itself, or a silent one for the gateway's own."""
+        if (address, port) not in self._looks:
+            return self
+        self._looks.discard((address, port))
+        return Silent(self)
+
     def publish(self, event: Callable[..., Any], **facts: Any) -> None:
         """Publish an event of this type, now."""
         self.bus.publish(event(at=self.clock.now(), **facts))
+
+
+class Silent(Intake):
+    """For connections that no log, figure or record is to have. They bring no mail."""
+
+    def __init__(self, of: Intake) -> None:
+        self.__dict__.update(of.__dict__)
+        self.allocate = lambda _counter: 0
+
+    def publish(self, event: Callable[..., Any], **facts: Any) -> None:
+        """Nothing is told."""
 
 
 class Reception(msgspec.Struct, frozen=True):

@@ -56,6 +56,10 @@ class Listeners:
             self._closed_gates = [gate for gate in self._closed_gates if gate.connections]
             self._closed_gates.append(port.gate)
 
+    def expect(self, address: str, port: int) -> None:
+        """See `Intake.expect`."""
+        self._intake.expect(address, port)
+
     def connections(self) -> int:
         """Open incoming connections."""
         return sum(len(gate.connections) for gate in self._gates())

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Iterable
+import socket
+from collections.abc import Awaitable, Callable, Iterable
 
 import msgspec
 from OpenSSL import SSL
@@ -47,6 +48,8 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
 class _NotSeen(msgspec.Struct, frozen=True):
     why: str
     hidden: bool = False
+    handshake: bool = False
+    """It was TLS itself that failed."""
 
 
 _REFUSED = _NotSeen(
@@ -64,14 +67,19 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     service: str = "listener"
     """An interface is asked like a listener with TLS from the first byte."""
     key_type: str
-    """RSA or ECDSA: decides the cipher list, so that both certificates of a pair can be seen."""
+    """RSA or ECDSA: decides the cipher list, so that both certificates of a pair can be seen; "": any."""
+
+
+Announce = Callable[[str, int], Awaitable[None]]
+"""Told to those who accept, before it comes: the address and port of a look's own end."""
 
 
 class Probe:
-    """Probes listeners of this process over TCP."""
+    """Probes listeners over TCP. `announce` keeps the looks out of logs and figures."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, announce: Announce) -> None:
         self._clock = clock
+        self._announce = announce
         self._contexts: dict[str, SSL.Context] = {}
 
     async def look(self, wanted: Iterable[Wanted]) -> list[Seen]:
@@ -93,19 +101,12 @@ class Probe:
         return context
 
     async def _one(self, wanted: Wanted) -> Seen:
-        channel = Channel(self._clock)
         listener = wanted.listener
-        result: TlsFacts | _NotSeen
-        try:
-            await self._connect(channel, listener)
-            result = await self._handshake(channel, wanted)
-        except OSError as error:
-            result = _NotSeen(f"it does not answer ({error})" if str(error) else "it does not answer in time")
-        except Broken as broken:
-            late = broken.reason == "connection timed out"
-            result = _NotSeen("it does not answer in time") if late else _REFUSED
-        finally:
-            channel.close()
+        result = await self._try(wanted)
+        if isinstance(result, _NotSeen) and result.handshake:
+            # What is served may have a key of another type than what was hoped for.
+            other = await self._try(msgspec.structs.replace(wanted, key_type=""))
+            result = result if isinstance(other, _NotSeen) else other
         if isinstance(result, _NotSeen):
             return Seen(
                 listener=listener.name,
@@ -126,10 +127,35 @@ class Probe:
             protocol=result.protocol,
         )
 
-    async def _connect(self, channel: Channel, listener: Listener) -> None:
+    async def _try(self, wanted: Wanted) -> TlsFacts | _NotSeen:
+        channel = Channel(self._clock)
+        try:
+            await self._connect(channel, wanted)
+            return await self._handshake(channel, wanted)
+        except OSError as error:
+            return _NotSeen(f"it does not answer ({error})" if str(error) else "it does not answer in time")
+        except Broken as broken:
+            late = broken.reason == "connection timed out"
+            return _NotSeen("it does not answer in time") if late else _REFUSED
+        finally:
+            channel.close()
+
+    async def _connect(self, channel: Channel, wanted: Wanted) -> None:
+        listener = wanted.listener
         address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(listener.address, listener.address)  # noqa: S104
-        connecting = asyncio.get_running_loop().create_connection(lambda: channel, address, listener.port)
-        await asyncio.wait_for(connecting, _SECONDS)
+        loop = asyncio.get_running_loop()
+        sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+        try:
+            sock.setblocking(False)
+            sock.bind((address, 0))
+            if wanted.service == "listener":  # no worker accepts HTTPS
+                await self._announce(address, int(sock.getsockname()[1]))
+            async with asyncio.timeout(_SECONDS):
+                await loop.sock_connect(sock, (address, listener.port))
+        except BaseException:
+            sock.close()
+            raise
+        await loop.create_connection(lambda: channel, sock=sock)
 
     async def _handshake(self, channel: Channel, wanted: Wanted) -> TlsFacts | _NotSeen:
         if not wanted.listener.implicit_tls:
@@ -148,7 +174,7 @@ class Probe:
                 return _NotSeen(f"STARTTLS was answered {reply.code} {reply.text}")
         result = await channel.start_tls(self._context(wanted.key_type), wanted.server_name, None, _SECONDS)
         if isinstance(result, TlsFault):
-            return _NotSeen(f"the handshake failed: {result.reason}")
+            return _NotSeen(f"the handshake failed: {result.reason}", handshake=True)
         if wanted.service == "listener":
             channel.send(QUIT)
         return result
