@@ -23,6 +23,7 @@ from mxseal.events.types import (
     MessageAborted,
     MessageQueued,
 )
+from mxseal.relay.listener import Listeners
 from mxseal.relay.probe import Seen
 from tests.relay.harness import (
     CONTENT,
@@ -182,7 +183,7 @@ async def test_the_probe_warns_of_a_certificate_that_is_not_the_assigned_one(
     async with running(tmp_path / "home", port, listening(port)) as relay:
         # A fault as a bug would make it: the port goes on with what it had.
         worker = relay.gateway.worker
-        listeners, worker.listeners = worker.listeners, _Stuck()  # type: ignore[assignment]
+        listeners, worker.listeners = worker.listeners, _Stuck(worker.listeners)  # type: ignore[assignment]
         (warning,) = await relay.commit(
             certificates=profiles(relay, new=new), listeners=listening(port, certificate="new")["listeners"]
         )
@@ -196,6 +197,9 @@ async def test_the_probe_warns_of_a_certificate_that_is_not_the_assigned_one(
 
 
 class _Stuck:
+    def __init__(self, real: Listeners) -> None:
+        self.expect = real.expect
+
     async def put_in_force(self, _receptions: object, _sockets: object) -> None:
         return None
 
