@@ -163,16 +163,7 @@ class Gateway:
         self.crew.heard = self.alerts.handle
         self._live: Live | None = None
         self._resolver = DnsResolver(document.dns, clock)
-        self.looks = Looks(
-            clock,
-            self.bus,
-            Around(
-                document=lambda: self.history.current().document,
-                settled=self._settled,
-                announce=self.crew.expect,
-                workers=lambda: self.crew.workers,
-            ),
-        )
+        self.looks = Looks(clock, self.bus, self._around_looks())
         self.faces: list[Face] = []
         """Those that run; added once they have started."""
         self.restart: Callable[[], None] = lambda: None
@@ -291,6 +282,14 @@ class Gateway:
     async def probe(self) -> list[Seen]:
         """See `Services.probe`."""
         return await self.looks.look()
+
+    def _around_looks(self) -> Around:
+        return Around(
+            document=lambda: self.history.current().document,
+            settled=self._settled,
+            announce=self.crew.expect,
+            workers=lambda: self.crew.workers,
+        )
 
     def _settled(self) -> int | None:
         """The number of the document that everything serves; None while one is being put in force."""
