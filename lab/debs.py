@@ -28,6 +28,8 @@ PACKAGES = (
     "exim4-daemon-light",
     "libnss-wrapper",
     "knot",
+    "slapd",
+    "ldap-utils",
     "testssl.sh",
     "openssh-client",
     "rsyslog",

@@ -91,6 +91,8 @@ class Live(msgspec.Struct, frozen=True, kw_only=True):
     servers: Mapping[str, Serving]
     """By listener name."""
     delivery: Delivering
+    directory: Delivering | None = None
+    """For LDAP over TLS; None without a profile that wants it."""
 
     def server_context(self, listener: str) -> SSL.Context:
         return self.servers[listener].context
@@ -132,9 +134,10 @@ def build(document: Document, keys: KeyStore, previous: Live | None, now: float)
         if serving is not None:
             servers[listener.name] = serving
     delivering = builder.delivery(document.delivery)
+    directory = builder.directory()
     if builder.problems or delivering is None:
         raise ContextsRefused(builder.problems)
-    return Live(servers=servers, delivery=delivering)
+    return Live(servers=servers, delivery=delivering, directory=directory)
 
 
 def client(document: Document, keys: KeyStore, certificate: str | None, path: str, now: float) -> Delivering:
@@ -203,46 +206,57 @@ class _Builder:
         )
 
     def delivery(self, delivery: Delivery) -> Delivering | None:
-        material = None
-        if delivery.certificate is not None:
-            material = self._material(delivery.certificate, "delivery.certificate")
+        known = self._previous.delivery if self._previous else None
+        return self._client("delivery", delivery.certificate, known, post_quantum=delivery.post_quantum)
+
+    def directory(self) -> Delivering | None:
+        """Without the large key share: a directory is near, and its network old."""
+        document = self._document
+        if all(profile.security == "none" for profile in document.ldap_profiles):
+            return None
+        known = self._previous.directory if self._previous else None
+        return self._client("ldap", document.ldap.certificate, known, post_quantum=False)
+
+    def _client(
+        self, place: str, name: str | None, known: Delivering | None, *, post_quantum: bool
+    ) -> Delivering | None:
+        """Contexts with the lists of authorities that hold for all connections out."""
+        material = self._material(name, f"{place}.certificate") if name is not None else None
+        ca_file = self._document.delivery.ca_file
         lists = self._document.trust
         authorities = tuple(entry.certificate for entry in lists.authorities) if lists.custom else ()
-        trust = self._trust(delivery.ca_file) if lists.system else "none"
-        if trust is None or (material is None and delivery.certificate is not None):
+        trust = self._trust(ca_file) if lists.system else "none"
+        if trust is None or (material is None and name is not None):
             return None
         settings = _settings("outbound", self._document.ssl.outbound)
         inputs = _digest(
             material.chain if material else "",
             trust,
-            str(delivery.post_quantum),
+            str(post_quantum),
             *authorities,
             *("settings", *settings.versions, settings.ciphers),
         )
-        known = self._previous.delivery if self._previous else None
         if known is not None and known.inputs == inputs:
             return known
         try:
             with ExitStack() as files:
-                certificate = _files(files, material) if material else None
                 values = ClientTls(
-                    trust=delivery.ca_file,
+                    trust=ca_file,
                     system=lists.system,
                     authorities=authorities,
                     min_version=settings.lowest,
                     max_version=settings.highest,
                     ciphers=settings.ciphers,
-                    certificate=certificate,
+                    certificate=_files(files, material) if material else None,
                     post_quantum=False,
                 )
                 classic = client_context(values)
                 modern = classic
-                if delivery.post_quantum:
+                if post_quantum:
                     modern = client_context(msgspec.structs.replace(values, post_quantum=True))
         except ContextProblem as problem:
-            self._refuse(
-                "context", str(problem), "See delivery.certificate and delivery.ca_file.", "delivery"
-            )
+            remedy = f"See {place}.certificate and delivery.ca_file."
+            self._refuse("context", str(problem), remedy, place)
             return None
         return Delivering(context=modern, classic=classic, inputs=inputs)
 

@@ -45,6 +45,11 @@ def delivery_offer(document: Document, now: float) -> OurSettings:
     return client_offer(document, document.delivery.certificate, now)
 
 
+def directory_offer(document: Document, now: float) -> OurSettings:
+    """Of connections to directories."""
+    return client_offer(document, document.ldap.certificate, now)
+
+
 def client_offer(document: Document, name: str | None, now: float) -> OurSettings:
     """As a client of a server, with the certificate of the profile called `name`, if any."""
     bundle = _bundle(document, name) if name else None

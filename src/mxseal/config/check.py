@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable, Iterator
 
-from mxseal.config import check_interfaces, check_levels, check_logs, check_tls, check_trust
+from mxseal.config import check_interfaces, check_ldap, check_levels, check_logs, check_tls, check_trust
 from mxseal.config.model import Document, Listener, PolicyLimits, SenderGroup
 from mxseal.config.problem import Problem, Rule, key_path
 from mxseal.config.values import split_host_port
@@ -362,6 +362,7 @@ _RULES: tuple[Rule, ...] = (
     *check_logs.RULES,
     *check_tls.RULES,
     *check_trust.RULES,
+    *check_ldap.RULES,
 )  # fmt: skip
 _ADVICE: tuple[Rule, ...] = (
     _nothing_accepted, _never_reached, _no_name, _alerts_for_nobody,
@@ -370,4 +371,5 @@ _ADVICE: tuple[Rule, ...] = (
     *check_logs.ADVICE,
     *check_tls.ADVICE,
     *check_trust.ADVICE,
+    *check_ldap.ADVICE,
 )  # fmt: skip

@@ -28,6 +28,7 @@ from mxseal.config.values import (
     SenderPattern,
     WebhookUrl,
 )
+from mxseal.ldap.values import Kind
 
 ReceivingLevel = Literal["off", "preferred", "required", "preferred-verify", "required-verify"]
 """Reference §3.1; 'verify' is about the client's certificate."""
@@ -76,6 +77,20 @@ class ListenerLimits(Table):
     hops: Count = 100
 
 
+class LdapUse(Table):
+    """What a listener asks a directory, and what happens where the directory can't be asked."""
+
+    query: Name
+    """A query of the right kind, or a chain of them."""
+    at: Literal["conversation", "work-queue"] = "conversation"
+    """conversation: the client is told at once; work-queue: once the message was taken."""
+    no_match: Literal["bounce", "drop"] = "bounce"
+    """In the work queue, of a recipient that the directory does not know."""
+    unavailable: Literal["defer", "accept"] = "defer"
+    """Where no server answers. defer: 4xx to the client, and in the work queue the message waits; accept: as
+    if the recipient were known."""
+
+
 class Listener(Table):
     """`[[listeners]]`: a port on which mail is received."""
 
@@ -97,6 +112,8 @@ class Listener(Table):
     bare_newlines: Literal["reject", "clean"] = "reject"
     """A CR or LF alone in a message: refuse the message, or write CRLF instead (never ends it)."""
     reverse_dns: bool = True
+    ldap_accept: LdapUse | None = None
+    """Asks a directory whether recipients exist: those of mail from hosts that may not relay."""
     limits: ListenerLimits = ListenerLimits()
 
 
@@ -324,6 +341,70 @@ class Alerts(Table):
     """An alert when less of the disk is free; 0: never."""
 
 
+class Ldap(Table):
+    """`[ldap]`: what all LDAP profiles share."""
+
+    certificate: Name | None = "Demo"
+    """Client certificate for directory servers, None: none is offered."""
+
+
+class LdapProfile(Table):
+    """`[[ldap_profiles]]`: the servers of one directory. Seconds, counts."""
+
+    name: Name
+    hosts: tuple[HostPort, ...]
+    """Without a port: 3269 or 3268 for Active Directory, else 636 or 389, with and without LDAPS."""
+    type: Literal["active-directory", "openldap", "other"] = "other"
+    security: Literal["ldaps", "starttls", "none"] = "ldaps"
+    verify: bool = True
+    """Whether the server's certificate must be verified, by the lists of [trust] and the host's name. With
+    false everybody between here and there can answer in the directory's place, and sees the password."""
+    bind: Literal["none", "password", "external"] = "none"
+    """none: anonymous; password: as bind_name; external: as whom the client certificate says (SASL
+    EXTERNAL)."""
+    bind_name: Annotated[str, Field(max_length=1024)] = ""
+    """DN, or what the server takes in its place."""
+    password: Name | None = None
+    """Which sealed secret is the password; `ldapconfig` sets it."""
+    base: Annotated[str, Field(max_length=1024)] = ""
+    """DN below which is searched."""
+    strategy: Literal["failover", "balance"] = "failover"
+    """failover: the first host that answers is asked; balance: all are."""
+    connections: Annotated[int, Field(ge=1, le=100)] = 10
+    """To each host, in each worker; most of the time one is enough."""
+    connect_time: Seconds = 10.0
+    """For name, connection, TLS and bind together."""
+    search_time: Seconds = 10.0
+    rest_time: Seconds = 30.0
+    """For which a host that failed is not asked, as long as another answers."""
+    cache_entries: Annotated[int, Field(ge=0, le=1_000_000)] = 10_000
+    """Answers that are kept in each worker; 0: none."""
+    cache_time: Annotated[float, Field(ge=0, le=7 * 86_400)] = 900.0
+    negative_time: Annotated[float, Field(ge=0, le=7 * 86_400)] = 60.0
+    """For answers that say that nothing was found."""
+
+
+class LdapQuery(Table):
+    """`[[ldap_queries]]`: one question to a directory."""
+
+    name: Name
+    kind: Kind
+    profile: Name
+    filter: Annotated[str, Field(max_length=4096)]
+    """An LDAP filter (RFC 4515) with {a} the address, {u} its user, {d} its domain, {f} the envelope sender
+    (accept), {g} the group (group). What is put in is escaped."""
+    base: Annotated[str, Field(max_length=1024)] | None = None
+    """None: the profile's."""
+
+
+class LdapChain(Table):
+    """`[[ldap_chains]]`: queries of one kind, asked in this order until one finds something."""
+
+    name: Name
+    kind: Kind
+    queries: tuple[Name, ...]
+
+
 class Dns(Table):
     """`[dns]`: resolvers; empty: those of /etc/resolv.conf."""
 
@@ -372,6 +453,8 @@ class Logs(Table):
     time: Literal["local", "utc"] = "local"
     headers: bool = True
     """Whether subjects are logged."""
+    ldap_debug: bool = False
+    """Whether there is the log ldap_debug: each question to a directory and its answer."""
 
 
 class SyslogPush(Table):
@@ -453,6 +536,10 @@ class Document(Table):
     workers: Annotated[int, Field(ge=0, le=64)] = 0
     """Processes that move mail; 0: as many as the machine has processors for this program. Takes effect at
     the next start."""
+    ldap: Ldap = Ldap()
+    ldap_profiles: tuple[LdapProfile, ...] = ()
+    ldap_queries: tuple[LdapQuery, ...] = ()
+    ldap_chains: tuple[LdapChain, ...] = ()
     dns: Dns = Dns()
     ssh: Ssh = Ssh()
     logs: Logs = Logs()

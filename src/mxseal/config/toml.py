@@ -26,10 +26,15 @@ NAMED = {
     "destinations": "domain",
     "certificates": "name",
     "log_subscriptions": "name",
+    "ldap_profiles": "name",
+    "ldap_queries": "name",
+    "ldap_chains": "name",
 }
 """Arrays of tables, and the key that tells their entries apart."""
 
 _UNKNOWN = "unknown key"
+_SHOWING = ("delivery", "ldap")
+"""Tables with a client certificate, which may be none."""
 
 Location = tuple[str | int, ...]
 
@@ -159,10 +164,11 @@ def _frozen(value: Any) -> Any:
 
 
 def _with_none(plain: Plain) -> Plain:
-    """TOML has no null: `certificate = ""` in [delivery] says that no client certificate is shown."""
-    delivery = plain.get("delivery")
-    if isinstance(delivery, dict) and delivery.get("certificate") == "":
-        return {**plain, "delivery": {**delivery, "certificate": None}}
+    """TOML has no null: `certificate = ""` in [delivery] or [ldap] says that no client certificate is shown."""
+    for name in _SHOWING:
+        table = plain.get(name)
+        if isinstance(table, dict) and table.get("certificate") == "":
+            plain = {**plain, name: {**table, "certificate": None}}
     return plain
 
 
@@ -310,8 +316,9 @@ def _suggestion(location: Location) -> str:
 def render(document: Document) -> str:
     """Readable TOML without what is as by default; `parse` gives back the same document."""
     plain = document.model_dump(exclude_defaults=True)
-    if document.delivery.certificate is None:
-        plain["delivery"]["certificate"] = ""
+    for name in _SHOWING:
+        if getattr(document, name).certificate is None:
+            plain[name]["certificate"] = ""
     lines = _lines((), plain)
     return "\n".join(lines).strip("\n") + "\n"
 
