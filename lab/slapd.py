@@ -11,7 +11,6 @@ import signal
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Self
 
 from lab import Trouble
@@ -22,7 +21,7 @@ from lab.process import Child, Program, plain_environment, wait_for_port
 
 BASE = "dc=lab,dc=test"
 ADMINISTRATOR = f"cn=gateway,{BASE}"
-PASSWORD = "a password of the laboratory"  # noqa: S105 - it opens nothing outside of it
+PASSWORD = "a password of the laboratory"
 _SCHEMAS = ("core", "cosine", "inetorgperson", "misc")
 _ACTIVE_DIRECTORY = """\
 attributetype ( 1.2.840.113556.1.2.210 NAME 'proxyAddresses'
@@ -30,7 +29,7 @@ attributetype ( 1.2.840.113556.1.2.210 NAME 'proxyAddresses'
 attributetype ( 1.2.840.113556.1.2.102 NAME 'memberOf'
   EQUALITY distinguishedNameMatch SYNTAX 1.3.6.1.4.1.1466.115.121.1.12 )
 attributetype ( 1.2.840.113556.1.4.221 NAME 'sAMAccountName'
-  EQUALITY caseIgnoreMatch SUBSTR caseIgnoreSubstringsMatch SYNTAX 1.3.6.1.4.1.1466.115.121.1.15 SINGLE-VALUE )
+  EQUALITY caseIgnoreMatch SYNTAX 1.3.6.1.4.1.1466.115.121.1.15 SINGLE-VALUE )
 objectclass ( 1.3.6.1.4.1.54392.5.1 NAME 'adPerson' SUP top AUXILIARY
   MAY ( proxyAddresses $ memberOf $ sAMAccountName ) )
 """
@@ -63,7 +62,7 @@ def group_name(name: str) -> str:
 
 
 class Slapd:
-    """`with Slapd([person("anna", "mail: anna@example.com")], Security(...)) as slapd:` or start(), stop()."""
+    """`with Slapd([person("anna", "mail: anna@example.com")], Security(…)) as slapd:`, or start(), stop()."""
 
     def __init__(
         self,
@@ -91,7 +90,7 @@ class Slapd:
         return self._child.pid
 
     def start(self) -> Self:
-        """Load the entries at the first start, start slapd, return when it listens. Trouble with its words."""
+        """Load the entries at the first start, start slapd, return when it listens. Trouble with its word."""
         if not (self.folder / "db").exists():
             (self.folder / "db").mkdir()
             (self.folder / "slapd.conf").write_text(self._configuration())
@@ -101,7 +100,14 @@ class Slapd:
             urls.append(f"ldaps://{LOOPBACK}:{self.tls_port}")
         program = Program(
             name="slapd",
-            words=[self._program("slapd"), "-f", str(self.folder / "slapd.conf"), "-h", " ".join(urls), "-d0"],
+            words=[
+                self._program("slapd"),
+                "-f",
+                str(self.folder / "slapd.conf"),
+                "-h",
+                " ".join(urls),
+                "-d0",
+            ],
             output=self.folder / "output",
             environment=self.tree.environment(),
         )

@@ -32,6 +32,7 @@ from mxseal.config.history import BuildFailed, Built, History
 from mxseal.config.model import Document
 from mxseal.config.toml import render
 from mxseal.crew.crew import Crew, InForce
+from mxseal.crew.directory import DirectoryDesk
 from mxseal.crew.hiring import Hire, HireIndexer
 from mxseal.crew.tracking import Indexing
 from mxseal.crew.wire import FOLLOWERS
@@ -166,12 +167,23 @@ class Gateway:
         self.looks = Looks(clock, self.bus, self._around_looks())
         self.faces: list[Face] = []
         """Those that run; added once they have started."""
+        self.directories = self._directories()
         self.restart: Callable[[], None] = lambda: None
         """See `Services.restart`; set by who runs the gateway."""
         self._revision = 0
         self._daily: Timer | None = None
         self._ending = False
         self._tasks: set[asyncio.Task[None]] = set()
+
+    def _directories(self) -> DirectoryDesk:
+        return DirectoryDesk(
+            self.crew,
+            self.bus,
+            self.clock,
+            keys=self.keys,
+            secrets=self.state.secrets,
+            resolver=lambda: self._resolver,
+        )
 
     def serial(self) -> str:
         """This installation's serial number, as the log files' heads show it."""

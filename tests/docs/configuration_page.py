@@ -42,6 +42,7 @@ TYPES = {
     "Protocol": "`TLSv1`, `TLSv1.1`, `TLSv1.2`, `TLSv1.3`",
     "Severity": "`critical`, `warning`, `information`",
     "AlertClass": "`system`, `delivery`, `certificates`, `storage`, `security`",
+    "Kind": "`accept`, `routing`, `masquerade`, `group`",
     "Action": "`accept`, `relay`, `reject`, `refuse`",
 }
 _SIZES = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
@@ -142,6 +143,8 @@ def _type_name(node: ast.expr) -> str:
 def _bounded(field: ast.expr) -> str:
     assert isinstance(field, ast.Call)
     bounds = {word.arg: int(eval(ast.unparse(word.value))) for word in field.keywords}
+    if "max_length" in bounds:
+        return f"text of at most {bounds['max_length']} characters"
     return f"{bounds['ge']} to {bounds['le']}" if "le" in bounds else f"whole number from {bounds['ge']}"
 
 

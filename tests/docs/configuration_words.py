@@ -109,6 +109,7 @@ SECTIONS = (
             ),
             *("destinations", "delivery", "queue", "certificates", "dns", "ssh", "logs", "tracking"),
             *("trust", "ssl", "tls_overrides", "alerts", "log_subscriptions"),
+            *("ldap", "ldap_profiles", "ldap_queries", "ldap_chains"),
         ),
     ),
     Section(
@@ -263,6 +264,31 @@ SECTIONS = (
         example='[ssh]\naddress = "192.0.2.25"\n',
     ),
     Section(
+        table=model.Ldap,
+        title="`[ldap]`, `[[ldap_profiles]]`: directories",
+        text="Directories that are asked about addresses: see [LDAP](ldap.md). `ldapconfig` is the easier "
+        "way to write all of this.\n",
+        example='[ldap]\ncertificate = "gateway"\n\n[[ldap_profiles]]\nname = "LDAP"\n'
+        'hosts = ["dc1.example.com", "dc2.example.com"]\ntype = "active-directory"\n'
+        'base = "DC=example,DC=com"\n',
+    ),
+    Section(table=model.LdapProfile, title="`[[ldap_profiles]]`", text=""),
+    Section(
+        table=model.LdapQuery,
+        title="`[[ldap_queries]]`: what they are asked",
+        text="",
+        example='[[ldap_queries]]\nname = "LDAP.ldapaccept"\nkind = "accept"\nprofile = "LDAP"\n'
+        'filter = "(|(mail={a})(proxyAddresses=smtp:{a}))"\n',
+    ),
+    Section(table=model.LdapChain, title="`[[ldap_chains]]`", text=""),
+    Section(
+        table=model.LdapUse,
+        title="`[listeners.ldap_accept]`: recipients that must exist",
+        text="Written behind its `[[listeners]]`.\n",
+        example='[[listeners]]\nname = "IncomingMail"\n\n[listeners.ldap_accept]\n'
+        'query = "LDAP.ldapaccept"\n',
+    ),
+    Section(
         table=model.Logs,
         title="`[logs]`",
         text="Written by `logconfig setup`. See [logs](logs.md) and "
@@ -380,6 +406,18 @@ WORDS = {
     "Webhook.classes": "None: all",
     "Webhook.severities": "None: all",
     "Alerts.longest_wait": "The most that a duplicate waits",
+    "LdapProfile.name": "As queries and the log ldap_debug call it",
+    "LdapProfile.type": "Decides about the ports that are meant where none is written",
+    "LdapProfile.security": "`ldaps`: TLS from the first byte; `starttls`; `none`: in clear",
+    "LdapProfile.search_time": "Time for one answer",
+    "LdapProfile.cache_time": "For which an answer is kept",
+    "LdapQuery.name": "As listeners, chains and `ldaptest` call it; it shares its names with chains",
+    "LdapQuery.kind": "What the answer is for",
+    "LdapQuery.profile": "Whose servers are asked",
+    "LdapChain.name": "It stands wherever a query can",
+    "LdapChain.kind": "That of its queries",
+    "Listener.ldap_accept": "Asks a directory whether recipients exist: see "
+    "[below](#listenersldap_accept-recipients-that-must-exist)",
     "Dns.servers": "Resolvers to ask; none: those of `/etc/resolv.conf`",
     "Dns.timeout": "Time for an answer",
     "Dns.allow_local": "Whether mail exchangers may have loopback or link-local addresses: for laboratories "

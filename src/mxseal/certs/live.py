@@ -153,6 +153,17 @@ def client(document: Document, keys: KeyStore, certificate: str | None, path: st
     return delivering
 
 
+def directory_contexts(document: Document, keys: KeyStore, now: float) -> Delivering | None:
+    """Those for LDAP alone, to try a document with. Raises ContextsRefused."""
+    builder = _Builder(document, keys, None, now)
+    name = document.ldap.certificate
+    builder.use(document.certificate(name) if name is not None else None)
+    found = builder.directory()
+    if builder.problems:
+        raise ContextsRefused(builder.problems)
+    return found
+
+
 class _Builder:
     """Collects problems on the way, so that all are told at once."""
 

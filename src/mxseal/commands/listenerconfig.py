@@ -32,6 +32,7 @@ MENUS = (
             "settings": "listenerconfig edit {}",
             "certificate": "listenerconfig certificate {}",
             "limits": "listenerconfig limits {}",
+            "ldapaccept": "listenerconfig ldapaccept {}",
             "hostaccess": "listenerconfig edit hostaccess",
         },
         state="listenerconfig detail {}",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -14,6 +14,9 @@ from mxseal.certs.keys import KeyStore
 from mxseal.certs.revocation import CrlKeeper
 from mxseal.config.history import Built, History
 from mxseal.config.model import Document
+from mxseal.directory.directories import Directories
+from mxseal.directory.state import ProfileState
+from mxseal.events.event import Event
 from mxseal.logs.follow import Wait
 from mxseal.relay.orders import LaneState, Order, Selection
 from mxseal.relay.probe import Seen
@@ -100,6 +103,23 @@ class Tracking(Protocol):
         ...
 
 
+class Directing(Protocol):
+    """Directories: those in use, and those of a document that is not in force."""
+
+    async def states(self) -> list[ProfileState]:
+        """How it goes with each profile, in all workers together."""
+        ...
+
+    async def clear(self, names: Iterable[str] = ()) -> int:
+        """Throw away the answers that are kept, of these profiles or of all; gives their number."""
+        ...
+
+    def trying(self, document: Document, hear: Callable[[Event], None]) -> Directories:
+        """The directories of a document, asked from here, with connections and answers of their own; `hear`
+        gets every step. The caller stops them. Raises ContextsRefused."""
+        ...
+
+
 class Services(Protocol):
     """The gateway as the commands see it."""
 
@@ -161,6 +181,11 @@ class Services(Protocol):
     @property
     def mail(self) -> Mail:
         """The queue and the deliveries."""
+        ...
+
+    @property
+    def directories(self) -> Directing:
+        """LDAP."""
         ...
 
     @property

@@ -40,8 +40,9 @@ Protocol = Literal["TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"]
 Severity = Literal["critical", "warning", "information"]
 AlertClass = Literal["system", "delivery", "certificates", "storage", "security"]
 LogLevel = Literal["Critical", "Warning", "Info", "Debug", "Trace"]
-LogKind = Literal["mail", "json", "authentication", "audit"]
-"""mail: text of the reference; json: every event; authentication: logins; audit: what administrators do."""
+LogKind = Literal["mail", "json", "authentication", "audit", "ldap"]
+"""mail: text of the reference; json: every event; authentication: logins; audit: what administrators do;
+ldap: each question to a directory."""
 Facility = Literal[
     "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp",
     "ntp", "security", "console", "clock",
@@ -403,6 +404,7 @@ class LdapChain(Table):
     name: Name
     kind: Kind
     queries: tuple[Name, ...]
+    """In the order in which they are asked."""
 
 
 class Dns(Table):
@@ -453,8 +455,6 @@ class Logs(Table):
     time: Literal["local", "utc"] = "local"
     headers: bool = True
     """Whether subjects are logged."""
-    ldap_debug: bool = False
-    """Whether there is the log ldap_debug: each question to a directory and its answer."""
 
 
 class SyslogPush(Table):

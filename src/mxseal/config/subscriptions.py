@@ -15,6 +15,7 @@ KINDS: dict[LogKind, str] = {
     "json": "JSON Event Logs",
     "authentication": "Authentication Logs",
     "audit": "Audit Logs",
+    "ldap": "LDAP Debug Logs",
 }
 """As tables of logs show them."""
 _FILES: dict[LogKind, str] = {
@@ -22,6 +23,7 @@ _FILES: dict[LogKind, str] = {
     "json": "json",
     "authentication": "authentication",
     "audit": "audit",
+    "ldap": "ldap",
 }
 ALWAYS: dict[str, LogKind] = {
     "mail_logs": "mail",
@@ -60,12 +62,14 @@ def wanted(document: Document) -> tuple[LogWanted, ...]:
 
 
 def _wanted(entry: LogSubscription, logs: Logs) -> LogWanted:
+    # Whoever has a log of directories wants to see each question, which is told at Debug.
+    usual = {"level": "Debug"} if entry.kind == "ldap" else {}
     said = {key: value for key in _OVERRIDES if (value := getattr(entry, key)) is not None}
     return LogWanted(
         name=entry.name,
         kind=entry.kind,
         filename=entry.filename or _FILES[entry.kind],
-        logs=logs.model_copy(update=said),
+        logs=logs.model_copy(update=usual | said),
         push=entry.push,
     )
 

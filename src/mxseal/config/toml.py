@@ -164,7 +164,7 @@ def _frozen(value: Any) -> Any:
 
 
 def _with_none(plain: Plain) -> Plain:
-    """TOML has no null: `certificate = ""` in [delivery] or [ldap] says that no client certificate is shown."""
+    """TOML has no null: `certificate = ""` in [delivery] or [ldap] says that no certificate is shown."""
     for name in _SHOWING:
         table = plain.get(name)
         if isinstance(table, dict) and table.get("certificate") == "":

@@ -17,6 +17,7 @@ from mxseal.config.check import Problem
 from mxseal.crew import wire
 from mxseal.crew.hiring import Ends, Hire, Hired
 from mxseal.crew.wire import Answered, AnyRequest, Calls, Frames, Gauges
+from mxseal.directory.state import ProfileState, together
 from mxseal.events.bus import Bus
 from mxseal.events.types import Event, WorkerDied
 from mxseal.relay.orders import LaneState, Order, Selection
@@ -304,6 +305,14 @@ class Crew:
     async def lanes(self) -> list[LaneState]:
         """How deliveries go; a target that several workers deliver to is there several times."""
         return [lane for lanes in await self._all(wire.Lanes()) for lane in lanes]
+
+    async def directories(self) -> list[ProfileState]:
+        """How it goes with directories, all workers together."""
+        return together(each for states in await self._all(wire.Directories()) for each in states)
+
+    async def clear_directories(self, names: tuple[str, ...]) -> int:
+        """Throw away the answers that are kept; gives their number."""
+        return sum(await self._all(wire.ClearDirectories(names)))
 
     async def suspend(self) -> None:
         self.suspended = True

@@ -17,6 +17,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from mxseal.config.check import Problem
+from mxseal.directory.state import ProfileState
 from mxseal.events import EVENT_TYPES
 from mxseal.relay.orders import LaneState, Order, Selection
 from mxseal.relay.ports import Place
@@ -103,6 +104,17 @@ class Lanes(Request, frozen=True, tag=True):
     """How deliveries go, by target."""
 
 
+class Directories(Request, frozen=True, tag=True):
+    """How it goes with directories."""
+
+
+class ClearDirectories(Request, frozen=True, tag=True):
+    """Throw away the directories' answers that are kept."""
+
+    names: tuple[str, ...] = ()
+    """Of these profiles; empty: of all."""
+
+
 class Stop(Request, frozen=True, tag=True):
     """Finish what is in flight and end."""
 
@@ -124,6 +136,8 @@ AnyRequest = (
     | Load
     | Carry
     | Lanes
+    | Directories
+    | ClearDirectories
     | Stop
 )
 
@@ -151,6 +165,8 @@ RESULTS: Final[dict[type[Any], Any]] = {
     Load: Queued | None,
     Carry: int,
     Lanes: list[LaneState],
+    Directories: list[ProfileState],
+    ClearDirectories: int,
 }
 """Those that are not here give nothing."""
 

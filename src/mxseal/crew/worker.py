@@ -25,8 +25,10 @@ from mxseal.config.check import Problem
 from mxseal.config.model import Document
 from mxseal.crew import wire
 from mxseal.crew.wire import Answered, AnyRequest, Asked, Fault, Frames, Gauges
+from mxseal.directory.directories import Book
 from mxseal.events.bus import Bus
 from mxseal.events.types import Event, PeerRecordTrouble, QueueDamaged, StorageRecovered, StorageTrouble
+from mxseal.relay.directory import directories, directory_client
 from mxseal.relay.intake import Intake, Reception, receptions
 from mxseal.relay.listener import Listeners
 from mxseal.relay.orders import LaneState, carry_out
@@ -57,6 +59,7 @@ class _Prepared(msgspec.Struct):
     live: Live
     receptions: list[Reception]
     resolver: DnsResolver
+    book: Book
     sockets: dict[Place, socket.socket]
     listening: bool
 
@@ -105,6 +108,9 @@ class Worker:
         self.live: Live | None = None
         self.resolver = DnsResolver(document.dns, self.clock)
         self.revoked = Revoked(home, self.clock)
+        self.directories = directories(
+            self.clock, self.bus.publish, lambda: self.resolver, self.revoked.outbound, self._state.secrets
+        )
         self.outbound = Outbound(
             self.bus,
             self.clock,
@@ -186,10 +192,13 @@ class Worker:
             for sock in sockets.values():
                 sock.close()
             return [Problem(p.path, p.text.rstrip("."), p.remedy) for p in refused.problems]
-        served = receptions(document, live.server_context, lambda each: listener_offer(document, each, now))
+        book = self.directories.prepare(document, directory_client(document, live.directory, now))
+        served = receptions(
+            document, live.server_context, lambda each: listener_offer(document, each, now), book.question
+        )
         found = served if request.listening else []
         resolver = DnsResolver(document.dns, self.clock)
-        self._prepared = _Prepared(document, live, found, resolver, sockets, request.listening)
+        self._prepared = _Prepared(document, live, found, resolver, book, sockets, request.listening)
         return []
 
     async def adopt(self) -> None:
@@ -203,6 +212,7 @@ class Worker:
         self.resolver = prepared.resolver
         self.spool.limits = self._limits(document)
         self.logs.configure(document)
+        self.directories.adopt(prepared.book)
         self.queue.configure(document)
         await self.listeners.put_in_force(prepared.receptions, prepared.sockets)
         if not self._running:
@@ -257,6 +267,7 @@ class Worker:
             self._telling.cancel()
         await self.listeners.stop(INBOUND_SECONDS, patience)
         await self.queue.stop(OUTBOUND_SECONDS)
+        self.directories.stop()
         await self.peers.close()
         self.logs.close()
         empty = self.spool.count()[0] == 0
@@ -304,6 +315,8 @@ _DOES: dict[type[Any], Callable[[Worker, Any], Any]] = {
     wire.Load: lambda worker, request: worker.spool.load(request.mid),
     wire.Carry: lambda worker, request: worker.carry(request),
     wire.Lanes: lambda worker, _: [_lane(lane) for lane in worker.queue.lanes.values()],
+    wire.Directories: lambda worker, _: worker.directories.states(),
+    wire.ClearDirectories: lambda worker, request: worker.directories.clear(request.names),
     wire.Stop: lambda worker, request: worker.stop(request.patience),
 }
 

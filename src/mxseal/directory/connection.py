@@ -1,6 +1,6 @@
 """One connection to a directory server: bytes through the TLS engine and the conversation, with time-outs.
 
-Nothing here raises for what a server does: a `Fault` is the answer, and the connection says when it has ended.
+Nothing here raises for what a server does: a `Fault` is the answer, and the connection says when it ends.
 """
 
 from __future__ import annotations
@@ -91,6 +91,11 @@ class Connection(asyncio.Protocol):
         self._wake()
 
     # --- the caller's side ----------------------------------------------------------------------------------
+
+    @property
+    def tls_fault(self) -> TlsFault | None:
+        """How TLS broke."""
+        return self._engine.fault if self._engine is not None else None
 
     @property
     def pending(self) -> int:

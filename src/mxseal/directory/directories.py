@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 import msgspec
 
 from mxseal.config.model import Document, LdapProfile
+from mxseal.config.subscriptions import wanted
 from mxseal.directory.opening import Around, Client
 from mxseal.directory.profile import Profile
 from mxseal.directory.questions import Part, Question
@@ -18,6 +19,7 @@ class Book(msgspec.Struct, frozen=True):
 
     profiles: Mapping[str, Profile] = {}
     questions: Mapping[str, Question] = {}
+    detailed: bool = False
 
     def question(self, name: str) -> Question | None:
         return self.questions.get(name)
@@ -44,7 +46,8 @@ class Directories:
         for chain in document.ldap_chains:
             steps = [parts[name] for name in chain.queries if name in parts]
             questions[chain.name] = Question(chain.name, chain.kind, steps)
-        return Book(profiles, questions)
+        detailed = any(log.kind == "ldap" for log in wanted(document))
+        return Book(profiles, questions, detailed)
 
     def _profile(self, spec: LdapProfile, client: Client | None) -> Profile:
         password = self._password(spec) if spec.bind == "password" else None
@@ -56,6 +59,7 @@ class Directories:
     def adopt(self, book: Book) -> None:
         """Put it in force; profiles that are not in it any more answer what was begun, and hang up."""
         old, self.book = self.book, book
+        self._around.detailed = book.detailed
         kept = {id(profile) for profile in book.profiles.values()}
         for profile in old.profiles.values():
             if id(profile) not in kept:

@@ -37,7 +37,7 @@ class Client(msgspec.Struct, frozen=True, kw_only=True):
     ours: OurSettings
 
 
-class Around(msgspec.Struct, frozen=True, kw_only=True):
+class Around(msgspec.Struct, kw_only=True):
     """What connections need of the program around them."""
 
     clock: Clock
@@ -45,7 +45,7 @@ class Around(msgspec.Struct, frozen=True, kw_only=True):
     resolve: Callable[[str], Awaitable[tuple[str, ...] | str]]
     """Addresses of a host name, or why there are none."""
     revoking: Callable[[], Revoking | None]
-    detailed: Callable[[], bool]
+    detailed: bool = False
     """Whether somebody reads each single question: the log ldap_debug is on."""
 
 
@@ -62,12 +62,12 @@ class Server(msgspec.Struct, frozen=True):
 
 
 class _Ended(Exception):
-    """The attempt is over; `fault` says why, the other facts go into the event."""
+    """The attempt is over; `why` says for which reason, the other facts go into the event."""
 
-    def __init__(self, stage: LdapStage, fault: Fault, **facts: Any) -> None:
-        super().__init__(fault.text)
+    def __init__(self, stage: LdapStage, why: Fault, **facts: Any) -> None:
+        super().__init__(why.text)
         self.stage = stage
-        self.fault = fault
+        self.why = why
         self.facts = facts
 
 
@@ -100,7 +100,7 @@ class Opening:
 
     async def run(self) -> Connection | Fault:
         """A connection that may be asked, or why there is none; either is told."""
-        if self._around.detailed():
+        if self._around.detailed:
             self._tell(LdapConnecting)
         try:
             connection = await self._open()
@@ -109,13 +109,13 @@ class Opening:
             self._tell(
                 LdapConnectionFailed,
                 stage=ended.stage,
-                reason=ended.fault.text,
+                reason=ended.why.text,
                 certificate=self._offered,
                 facts=self._brief,
                 times=StageTimes(**self._spent),
                 **ended.facts,
             )
-            return ended.fault
+            return ended.why
         except BaseException:
             self._give_up()
             raise
@@ -190,9 +190,7 @@ class Opening:
         facts = await connection.handshake(client.context, host, self._left())
         self._spend("handshake")
         if isinstance(facts, TlsFault):
-            reason = outbound_reason(facts)
-            diagnosis = diagnose_outbound(facts, host=host, ours=client.ours, times=StageTimes(**self._spent))
-            raise self._ended("handshake", "tls", f"TLS failed: {reason}", fault=facts, diagnosis=diagnosis)
+            raise self._tls_failed(facts, client)
         self._facts = facts
         self._checked = checked = check(facts, host, client.trust, self._around.revoking(), self._clock.now())
         if checked.error is not None and self._profile.verify:
@@ -205,9 +203,17 @@ class Opening:
             )
 
     async def _bind(self, connection: Connection) -> None:
+        # What the server has said is heard first: writing to one that has hung up would lose its alert.
+        await asyncio.sleep(0)
         profile = self._profile
         if profile.bind == "none":
-            return  # RFC 4513 §4: without a bind a session is anonymous
+            if profile.security != "none":
+                # RFC 4513 §4: without a bind a session is anonymous. This is sent for its answer: in TLS 1.3
+                # a server may turn a client's certificate away after the client's handshake is complete.
+                answer = await connection.bind(("", ""), self._left())
+                if isinstance(answer, Fault):
+                    self._expect(answer, "bind", "bind")
+            return
         if profile.bind == "password" and self._password is None:
             raise self._ended(
                 "bind", "bind", "LDAP authentication failed: the profile's password is not known"
@@ -223,6 +229,8 @@ class Opening:
     def _expect(self, answer: Answer | Fault, stage: LdapStage, what: str) -> None:
         """Success, or the end."""
         if isinstance(answer, Fault):
+            if (broken := self._turned_away(answer)) is not None and self._client is not None:
+                raise self._tls_failed(broken, self._client)
             raise self._ended(stage, answer.kind, f"{what}: {answer.text}")
         if answer.code == 0:
             return
@@ -231,6 +239,23 @@ class Opening:
             text = f'LDAP authentication failed: <LDAP Error "{answer.name}" [0x{answer.code:x}]>{said}'
             raise self._ended(stage, "bind", text)
         raise self._ended(stage, "tls", f"TLS failed: the server refuses StartTLS with {answer.name}{said}")
+
+    def _turned_away(self, answer: Fault) -> TlsFault | None:
+        """What broke the connection between the handshake and the first answer: in TLS 1.3 a server says no
+        to a client's certificate then, some with an alert and some by hanging up."""
+        if self._facts is None or self._connection is None or answer.kind != "lost":
+            return None
+        fault = self._connection.tls_fault
+        if fault is not None and fault.alert is not None:
+            return fault
+        return TlsFault(kind="peer-gone", during="transfer", peer_certificates=self._facts.peer_certificates)
+
+    def _tls_failed(self, fault: TlsFault, client: Client) -> _Ended:
+        """With the diagnosis that mail servers get."""
+        host, times = self._server.host, StageTimes(**self._spent)
+        diagnosis = diagnose_outbound(fault, host=host, ours=client.ours, times=times)
+        text = f"TLS failed: {outbound_reason(fault)}"
+        return self._ended("handshake", "tls", text, fault=fault, diagnosis=diagnosis)
 
     def _ended(self, stage: LdapStage, kind: FaultKind, text: str, **facts: Any) -> _Ended:
         return _Ended(stage, Fault(kind=kind, text=text, host=self._server.name), **facts)

@@ -1,9 +1,9 @@
-"""A profile in use: its hosts by failover or balance, the answers that are kept, questions that are shared."""
+"""A profile in use: hosts by failover or balance, answers that are kept, questions that are shared."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import msgspec
@@ -20,8 +20,8 @@ from mxseal.ldap.conversation import SIZE_LIMIT, SUCCESS, Answer
 from mxseal.ldap.values import Fault, Found, Kind, Search
 
 PROBE_SECONDS = 5.0
-"""Where all hosts rest, one of them is asked again after so long: a profile must not stay away for longer than
-its directory."""
+"""Where all hosts rest, one of them is asked again after so long: a profile must not stay away for longer
+than its directory."""
 _TIDY_SECONDS = 30.0
 
 
@@ -113,7 +113,7 @@ class Profile:
             self._tell_failed(host, search, label, connection.text)
             return connection
         began = self._clock.monotonic()
-        if self._around.detailed():
+        if self._around.detailed:
             self._around.publish(LdapAsked(at=self._clock.now(), **_about(self, host, search, label)))
         try:
             got = _judged(await connection.search(search, self.spec.search_time), host)
@@ -121,7 +121,7 @@ class Profile:
             host.done()
         if isinstance(got, Found):
             host.answered += 1
-            if self._around.detailed():
+            if self._around.detailed:
                 seconds = self._clock.monotonic() - began
                 about = _about(self, host, search, label)
                 at = self._clock.now()
@@ -136,6 +136,12 @@ class Profile:
     def _tell_failed(self, host: Host | None, search: Search, label: Label, reason: str) -> None:
         about = _about(self, host, search, label)
         self._around.publish(LdapFailed(at=self._clock.now(), reason=reason, **about))
+
+    async def trial(self) -> AsyncIterator[tuple[Server, Fault | None]]:
+        """Each host, and why it can't be asked; None: it can."""
+        for host in self._hosts:
+            got = await host.connection()
+            yield host.server, got if isinstance(got, Fault) else None
 
     # --- keeping house --------------------------------------------------------------------------------------
 

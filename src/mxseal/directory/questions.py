@@ -1,4 +1,4 @@
-"""The queries of a document, and what an answer means: known or not, where mail goes, what an address becomes.
+"""The queries of a document, and what an answer means: whether an address is known, and what it becomes.
 
 A fault is never an answer: whoever asks decides what happens without one.
 """

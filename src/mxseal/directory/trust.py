@@ -1,7 +1,7 @@
 """What a directory server's certificate is worth, with the engine and the words of mail servers'. PURE.
 
-The name is compared by RFC 4513 §3.1.3: the host that was configured with the DNS names of the certificate, an
-address with its addresses; the common name counts where there is no DNS name.
+The name is compared by RFC 4513 §3.1.3: the host that was configured with the DNS names of the certificate,
+an address with its addresses; the common name counts where there is no DNS name.
 """
 
 from __future__ import annotations

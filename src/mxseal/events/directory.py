@@ -23,6 +23,9 @@ __all__ = [
 LdapStage = Literal["lookup", "connect", "starttls", "handshake", "verification", "bind"]
 
 
+# --- directories ------------------------------------------------------------------------------------------
+
+
 class LdapConnecting(Event, frozen=True, kw_only=True, tag=True):
     """A connection to a directory server is begun. Told while there is the log ldap_debug."""
 
@@ -30,16 +33,16 @@ class LdapConnecting(Event, frozen=True, kw_only=True, tag=True):
     host: str
     port: int
     security: str
-    """none, starttls, ldaps."""
 
 
 class LdapConnected(Event, frozen=True, kw_only=True, tag=True):
-    """A connection to a directory server stands: TLS was verified as the profile wants, and the bind taken."""
+    """A connection to a directory server stands: TLS is as the profile wants it, and the bind was taken."""
 
     profile: str
     host: str
     port: int
     address: str
+    """The one that was connected to."""
     security: str
     facts: TlsFacts | None = None
     """null: without TLS."""
@@ -55,6 +58,7 @@ class LdapConnected(Event, frozen=True, kw_only=True, tag=True):
     """none, password, external."""
     times: StageTimes
     bind_seconds: float | None = None
+    """How long the bind took; null: there was none."""
 
 
 class LdapConnectionFailed(Event, frozen=True, kw_only=True, tag=True):
@@ -65,6 +69,7 @@ class LdapConnectionFailed(Event, frozen=True, kw_only=True, tag=True):
     port: int
     security: str
     stage: LdapStage
+    """How far it came."""
     reason: str
     """As the log has it."""
     fault: TlsFault | None = None
@@ -82,7 +87,6 @@ class LdapAsked(Event, frozen=True, kw_only=True, tag=True):
 
     kind: Kind
     query: str
-    """Name of the query in the configuration."""
     profile: str
     filter: str
     host: str
@@ -99,6 +103,7 @@ class LdapAnswered(Event, frozen=True, kw_only=True, tag=True):
     host: str
     port: int
     results: int
+    """Entries that were found; no more than a few are asked for."""
     seconds: float
 
 
@@ -120,6 +125,7 @@ class LdapCacheCleared(Event, frozen=True, kw_only=True, tag=True):
 
     profile: str
     entries: int
+    """How many there were."""
 
 
 class LdapRecipientUndecided(Event, frozen=True, kw_only=True, tag=True):

@@ -33,7 +33,8 @@ ENTRIES: Final = 20
 _VALUES = 200
 _LONGEST_VALUE = 1024
 _UNASKED = 200
-"""Messages about one search beyond which the server does not answer but flood."""
+_FLOOD = 4 << 20
+"""Messages, and bytes, about one search beyond which the server does not answer but flood."""
 _SEQUENCE = 0x30
 _INTEGER = 0x02
 _ANSWERS = frozenset((0x61, 0x64, 0x65, 0x73, 0x78))
@@ -70,7 +71,7 @@ class Conversation:
         self._session = LDAPClient()
         self._buffer = bytearray()
         self._entries: dict[int, list[Entry]] = {}
-        self._told: dict[int, int] = {}
+        self._told: dict[int, tuple[int, int]] = {}
 
     # --- out ------------------------------------------------------------------------------------------------
 
@@ -122,7 +123,7 @@ class Conversation:
             while (message := self._next()) is not None:
                 self.heard += 1
                 for each in self._read(message):
-                    answer = self._taken(each)
+                    answer = self._taken(each, len(message))
                     if answer is not None:
                         answers.append(answer)
         except _Unreadable as error:
@@ -178,10 +179,10 @@ class Conversation:
             raise _Unreadable("a message of the server can't be read")
         return read
 
-    def _taken(self, message: LDAPMessage) -> Answer | None:
+    def _taken(self, message: LDAPMessage, size: int) -> Answer | None:
         number = message.message_id
         if isinstance(message, SearchResultEntry):
-            self._counted(number)
+            self._counted(number, size)
             found = self._entries.get(number)
             if found is not None and len(found) < ENTRIES:
                 found.append(_entry(message))
@@ -191,13 +192,16 @@ class Conversation:
             return _answer(number, message.result, tuple(self._entries.pop(number, ())))
         if isinstance(message, BindResponse | ExtendedResponse):
             return _answer(number, message.result, ())
-        self._counted(number)  # a reference to another server, which is not followed
+        self._counted(number, size)  # a reference to another server, which is not followed
         return None
 
-    def _counted(self, number: int) -> None:
-        self._told[number] = count = self._told.get(number, 0) + 1
+    def _counted(self, number: int, size: int) -> None:
+        count, total = self._told.get(number, (0, 0))
+        self._told[number] = count, total = count + 1, total + size
         if count > _UNASKED:
             raise _Unreadable(f"the server sends more than {_UNASKED} messages about one search")
+        if total > _FLOOD:
+            raise _Unreadable(f"the server sends more than {_FLOOD >> 20} MiB about one search")
 
 
 def _answer(number: int, result: LDAPResult, entries: tuple[Entry, ...]) -> Answer:

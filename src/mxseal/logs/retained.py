@@ -22,6 +22,7 @@ KINDS = {
     "json_logs": "JSON Event Logs",
     "authentication": "Authentication Logs",
     "audit_logs": "Audit Logs",
+    "ldap_debug": "LDAP Debug Logs",
 }
 """Type of each log that the gateway writes, by the subscription's name."""
 

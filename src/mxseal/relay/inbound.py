@@ -7,7 +7,7 @@ document that it began with.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from itertools import count
 from typing import Any, cast
 
@@ -344,7 +344,11 @@ class Inbound(Secured):
 
     def _on_rcpt(self, core: Server, request: Rcpt) -> None:
         assert self._receiving is not None
-        core.answer(self._receiving.rcpt(request))
+        reply = self._receiving.rcpt(request)
+        if isinstance(reply, Reply):
+            core.answer(reply)
+        else:
+            self._wait_for(core, reply)
 
     def _on_data(self, core: Server, _request: Data) -> None:
         assert self._receiving is not None
@@ -374,19 +378,27 @@ class Inbound(Secured):
         if reply is not None:
             core.answer(reply)
             return
-        self._waiting = True
-        self._task = asyncio.get_running_loop().create_task(self._store(core, receiving))
+        self._wait_for(core, self._stored(receiving))
 
-    async def _store(self, core: Server, receiving: Receiving) -> None:
+    async def _stored(self, receiving: Receiving) -> Reply:
         """250 is said after the message is on stable storage, and not before."""
+        reply = await receiving.store()
+        if reply.code == 250 and not self._trusted:
+            self._earned(receiving.accepted)
+        return reply
+
+    def _wait_for(self, core: Server, coming: Coroutine[Any, Any, Reply]) -> None:
+        """The reply needs the disk or a directory: no request is taken until it has come."""
+        self._waiting = True
+        self._task = asyncio.get_running_loop().create_task(self._reply_with(core, coming))
+
+    async def _reply_with(self, core: Server, coming: Coroutine[Any, Any, Reply]) -> None:
         try:
-            reply = await receiving.store()
+            reply = await coming
         finally:
             self._waiting = False
             self._task = None
             self._heard_at = self._intake.clock.monotonic()  # it was we who took the time
-        if reply.code == 250 and not self._trusted:
-            self._earned(receiving.accepted)
         if self._over:
             return
         core.answer(reply)

@@ -9,6 +9,7 @@ import msgspec
 from OpenSSL import SSL
 
 from mxseal.config.model import Document, Listener, ListenerLimits
+from mxseal.relay.acceptance import Acceptance, Questions, acceptance
 from mxseal.relay.access import HostAccessTable, Judgement, RecipientAccessTable
 from mxseal.relay.descriptors import crowded
 from mxseal.relay.pace import Fairness
@@ -99,6 +100,9 @@ class Reception(msgspec.Struct, frozen=True):
     trust: tuple[str, ...] = ()
     """The lists of authorities that clients' certificates are held against."""
 
+    accepting: Acceptance | None = None
+    """The directory that is asked whether recipients exist."""
+
     def settings(self, judgement: Judgement | None) -> ServerSettings:
         """What a connection offers under its policy; None: it is about to be refused."""
         policy = judgement.policy if judgement is not None else None
@@ -117,9 +121,10 @@ def receptions(
     document: Document,
     context: Callable[[str], SSL.Context],
     ours: Callable[[Listener], OurSettings],
+    questions: Questions = lambda _name: None,
 ) -> list[Reception]:
     """The receptions of a document; `context` gives a listener's TLS context by name, `ours` what a failed
-    handshake is explained with."""
+    handshake is explained with, `questions` the directories' queries."""
     recipients = RecipientAccessTable(document.recipient_access.domains)
     ssl = document.ssl.inbound
     versions = chosen("inbound", ssl.profile, ssl.protocols, ssl.ciphers).versions
@@ -132,6 +137,7 @@ def receptions(
             recipients=recipients,
             ours=msgspec.structs.replace(ours(listener), versions=versions),
             postmaster=document.postmaster or _own_postmaster(document),
+            accepting=acceptance(listener.ldap_accept, questions),
             trust=trusted_lists(document.trust),
         )
         for listener in document.listeners

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any
 
+from mxseal.directory.questions import Match
+from mxseal.events.directory import LdapRecipientUndecided
 from mxseal.events.types import (
     ConnectionRefused,
     MessageAborted,
@@ -14,8 +17,10 @@ from mxseal.events.types import (
     RecipientAccepted,
     RecipientRejected,
 )
+from mxseal.ldap.values import Fault
 from mxseal.mail.headers import HeaderScanner
 from mxseal.mail.received import Received, render
+from mxseal.relay.acceptance import Acceptance
 from mxseal.relay.access import Judgement, canonical_domain
 from mxseal.relay.intake import Intake, Reception
 from mxseal.smtp import replies
@@ -47,6 +52,7 @@ class Receiving:
         self._scanner = HeaderScanner(self._limits.header_size)
         self._size = 0
         self._most = self._limits.message_size
+        self._abandoned = False
         self._refusal: Reply | None = None
         """Set once the content can't be taken; the rest of it is read and thrown away."""
         self.endless = False
@@ -100,8 +106,9 @@ class Receiving:
         )
         return replies.sender_ok(request.sender)
 
-    def rcpt(self, request: Rcpt) -> Reply:
-        """The answer to RCPT; 421 ends the connection. Mail is relayed only where the policy says so."""
+    def rcpt(self, request: Rcpt) -> Reply | Coroutine[Any, Any, Reply]:
+        """The answer to RCPT, or what it has to wait for; 421 ends the connection. Mail is relayed only where
+        the policy says so."""
         policy = self._judgement.policy
         if policy.action == "reject":
             return self._reject(request.recipient, "HAT", replies.SENDER_REJECTED)
@@ -116,12 +123,46 @@ class Receiving:
         taken = policy.action == "relay" or self._reception.recipients.accepts(domain)
         if not (ours or (domain and taken)):
             return self._reject(request.recipient, "RAT", replies.RECIPIENT_REJECTED)
+        accepting = self._reception.accepting
+        # Who may relay writes to the world, of which no directory of ours knows.
+        if accepting is None or ours or policy.action == "relay" or accepting.use.at != "conversation":
+            return self._take(request.recipient, address)
+        found = accepting.known(address, self._sender)
+        if found is None:
+            return self._ask(accepting, request.recipient, address)
+        return self._found(found, request.recipient, address)
+
+    def _take(self, recipient: str, address: str) -> Reply:
         rid = len(self._recipients)
         self._recipients.append(Recipient(rid=rid, address=address))
         self._intake.publish(
             RecipientAccepted, mid=self._mid, icid=self._connection.icid, rid=rid, recipient=address
         )
-        return replies.recipient_ok(request.recipient)
+        return replies.recipient_ok(recipient)
+
+    def _found(self, found: Match, recipient: str, address: str) -> Reply:
+        if found:
+            return self._take(recipient, address)
+        return self._reject(recipient, "LDAPACCEPT", replies.RECIPIENT_REJECTED)
+
+    async def _ask(self, accepting: Acceptance, recipient: str, address: str) -> Reply:
+        """The directory's word. Without one nobody is refused for good."""
+        found = await accepting.ask(address, self._sender)
+        if self._abandoned:
+            return replies.DIRECTORY_UNAVAILABLE  # to nobody: the client has gone meanwhile
+        if not isinstance(found, Fault):
+            return self._found(found, recipient, address)
+        taken = accepting.use.unavailable == "accept"
+        self._intake.publish(
+            LdapRecipientUndecided,
+            mid=self._mid,
+            icid=self._connection.icid,
+            recipient=address,
+            query=accepting.question.name,
+            reason=found.text,
+            taken=taken,
+        )
+        return self._take(recipient, address) if taken else replies.DIRECTORY_UNAVAILABLE
 
     def _postmaster(self, recipient: str) -> tuple[str, bool]:
         """RFC 5321 §4.5.1: mail to this host's postmaster, also without a domain, goes where the document
@@ -265,6 +306,7 @@ class Receiving:
 
     def abandon(self) -> None:
         """The client went away or began anew."""
+        self._abandoned = True
         if self._incoming is not None:
             self._incoming.abort()
             self._incoming = None

@@ -20,6 +20,7 @@ from mxseal.events import types as facts
 from mxseal.events.types import Event
 from mxseal.sinks.alertlines import ALERT_TABLE
 from mxseal.sinks.files import LogFile, Surroundings
+from mxseal.sinks.ldaplines import MAIL_SILENT, MAIL_TABLE
 from mxseal.sinks.pushlines import PUSH_TABLE
 from mxseal.tls.diagnosis import diagnose_without_tls
 from mxseal.tls.facts import Diagnosis
@@ -419,6 +420,7 @@ TABLE: dict[type[Event], Callable[[Any], list[Line]]] = {
     facts.WorkerDied: _worker_died,
     **ALERT_TABLE,
     **PUSH_TABLE,
+    **MAIL_TABLE,
 }
 """Each event and the lines that tell it."""
 DETAILS: dict[type[Event], Callable[[Any], list[Line]]] = {facts.OutboundTlsSucceeded: _unverified}
@@ -426,6 +428,7 @@ DETAILS: dict[type[Event], Callable[[Any], list[Line]]] = {facts.OutboundTlsSucc
 SILENT: frozenset[type[Event]] = frozenset({
     facts.CommandRun, facts.LoginSucceeded, facts.LoginFailed, facts.LoginsHeldBack, facts.LoggedOut,
     facts.DeliveryInClear,
+    *MAIL_SILENT,
 })  # fmt: skip
 """Events without a line here, which the JSON log has: what administrators do is nothing that mail did (logins
 have a log of their own), and the reference tells of no TLS by telling nothing."""

@@ -110,6 +110,8 @@ TOO_MANY_HOPS = _reply("554 Too many hops")
 # Access
 SENDER_REJECTED = _reply("554 #5.7.1 Your host may not send mail here, ask the postmaster of the recipient")
 RECIPIENT_REJECTED = _reply("550 #5.1.0 Address rejected.")
+# RFC 3463 §3.5: 4.4.3 is a directory server failure
+DIRECTORY_UNAVAILABLE = _reply("451 #4.4.3 This recipient can't be looked up at the moment, try again later")
 
 # Server trouble
 SHUTTING_DOWN = _reply("421 #4.3.2 Shutting down, try again later")
