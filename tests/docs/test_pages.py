@@ -16,7 +16,7 @@ from mxseal.commands.registry import Parser
 from mxseal.config.check import check
 from mxseal.config.model import Certificate, Document
 from mxseal.config.toml import parse
-from tests.docs import commands_page, configuration_page
+from tests.docs import cli_page, configuration_page
 from tests.docs.configuration_words import SECTIONS, WORDS
 from tests.docs.pages import PAGES, ROOT, Block, anchors, blocks, links
 
@@ -45,9 +45,9 @@ def test_a_key_without_a_meaning_can_not_be_shipped(monkeypatch: pytest.MonkeyPa
 
 
 def test_the_page_of_commands_is_what_the_registry_says() -> None:
-    made = commands_page.document()
-    assert (DOCS / "commands.md").read_text() == made, (
-        "run: python -m tests.docs.commands_page > docs/commands.md"
+    made = cli_page.document()
+    assert (DOCS / "cli.md").read_text() == made, (
+        "run: python -m tests.docs.cli_page > docs/cli.md"
     )
 
 

@@ -1,4 +1,4 @@
-"""Makes docs/commands.md out of the registry: `python -m tests.docs.commands_page > docs/commands.md`."""
+"""Makes docs/cli.md out of the registry: `python -m tests.docs.cli_page > docs/cli.md`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mxseal.commands.parameters import Parameter, Secret
 from mxseal.commands.registry import Command
 
 INTRODUCTION = """\
-<!-- Made by `python -m tests.docs.commands_page`; change the commands, not this file. -->
+<!-- Made by `python -m tests.docs.cli_page`; change the commands, not this file. -->
 # Commands
 
 ```text
@@ -31,10 +31,11 @@ Options stand before the command:
 
 `mxseal help COMMAND`, `mxseal COMMAND --help` and a `?` behind the words say how a command is used; `mxseal
 completion bash` prints what makes your shell complete commands and names. At a terminal a command asks for
-what is missing; in scripts all answers can be arguments, and nothing is asked.
+what is missing, and a configuration command that is typed alone opens its [menu](dialogues.md); in scripts
+all answers can be arguments, and nothing is asked.
 
 The exit status is 0 when it was done, 1 when it failed or found something wrong, 2 when the words were not
-understood, 69 when no gateway runs in the home.
+understood, 69 when no gateway runs in the home, 77 when your role may not run it, 130 after Ctrl-C.
 
 Commands that change the configuration change your candidate; `commit` puts it in force. *Role* says who may
 run a command beside administrators; whoever owns the home is one. A passphrase is given as `pass:TEXT`,
