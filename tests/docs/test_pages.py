@@ -46,9 +46,7 @@ def test_a_key_without_a_meaning_can_not_be_shipped(monkeypatch: pytest.MonkeyPa
 
 def test_the_page_of_commands_is_what_the_registry_says() -> None:
     made = cli_page.document()
-    assert (DOCS / "cli.md").read_text() == made, (
-        "run: python -m tests.docs.cli_page > docs/cli.md"
-    )
+    assert (DOCS / "cli.md").read_text() == made, "run: python -m tests.docs.cli_page > docs/cli.md"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
