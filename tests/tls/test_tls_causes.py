@@ -33,6 +33,7 @@ from mxseal.tls.facts import (
     TlsFault,
 )
 from mxseal.tls.identity import NameVerdict
+from mxseal.tls.observed import times_text
 from mxseal.tls.policy import LEVELS
 from mxseal.tls.telling import PHRASES
 from mxseal.tls.verification import Link, Verification
@@ -303,6 +304,19 @@ def test_a_cause_of_another_release_is_told_by_its_name() -> None:
 @pytest.mark.parametrize("reply", ["454 4.7.0 no", "421 4.3.2 busy"])
 def test_a_refusal_with_4xx_is_one_for_the_moment(reply: str) -> None:
     assert diagnose_unavailable("starttls-refused", HOST, reply=reply).cause == "starttls-not-now"
+
+
+def test_what_a_server_offers_in_the_place_of_starttls_is_evidence() -> None:
+    lines = ("PIPELINING", "SIZE 1000\x1b[0m", *(f"X{number}" for number in range(30)))
+    evidence = diagnose_unavailable("no-starttls", HOST, offered=lines).evidence
+    assert evidence.startswith("It offered PIPELINING, SIZE 1000")
+    assert evidence.endswith("X9, ….")
+    assert evidence.isprintable()
+
+
+def test_times_are_told_without_an_exponent() -> None:
+    times = StageTimes(lookup=0.0000421, connect=0.00598, banner=1234.0)
+    assert times_text(times) == "DNS 0.0000, connect 0.00598, banner 1234"
 
 
 @pytest.mark.parametrize("line", ["XXXXXXXA", "XXXX", "xxxxxxxa", "********", "XXXXXXXA 1"])

@@ -9,6 +9,7 @@ OBSERVATIONS: dict[str, str] = {
     # --- said and answered
     "it-sent": "It sent: {text}",
     "it-answered": "It answered: {reply}.",
+    "it-offered": "It offered {text}.",
     "alert-received": "It sent the alert “{alert}”.",
     "alert-sent": "This gateway ended the handshake with the alert “{alert}”.",
     "bytes-heard": "It had sent {count} bytes of TLS by then.",

@@ -136,11 +136,16 @@ def spent(times: StageTimes | None) -> list[Observation]:
 
 
 def times_text(times: StageTimes | None) -> str:
-    """'connect 0.01, banner 0.2': stages that were not reached are left out; '' without any."""
+    """'connect 0.01, banner 0.2': stages that were not reached are left out; '' without any. Never with an
+    exponent, which not everybody reads."""
     if times is None:
         return ""
     taken = ((word, getattr(times, stage)) for stage, word in STAGES.items())
-    return ", ".join(f"{word} {seconds:.3g}" for word, seconds in taken if seconds is not None)
+    return ", ".join(f"{word} {_seconds(seconds)}" for word, seconds in taken if seconds is not None)
+
+
+def _seconds(taken: float) -> str:
+    return f"{taken:.0f}" if taken >= 100 else f"{taken:.3g}" if taken >= 0.001 else f"{taken:.4f}"
 
 
 def title(certificate: Link) -> str:

@@ -35,6 +35,8 @@ _CAUSES: dict[tuple[Stage, Ended], str] = {
 }
 _MASKED = re.compile(r"X{3,}A?|\*{4,}", re.IGNORECASE)
 """What SMTP inspection of Cisco firewalls makes of STARTTLS: XXXXXXXA, and older ones asterisks."""
+_EXTENSIONS_SHOWN = 12
+"""Of an EHLO reply; servers have about ten."""
 _ERRNO = {
     61: "refused",
     111: "refused",
@@ -69,6 +71,8 @@ def diagnose_unavailable(
     elif condition == "starttls-refused" and code.startswith("4"):
         cause = "starttls-not-now"  # RFC 3207 §4: 454 is for the moment
     said = [Observation("it-answered", {"reply": observed.one_line(reply)})] if reply else []
+    if offered:
+        said.append(Observation("it-offered", {"text": observed.shown(offered, _EXTENSIONS_SHOWN)}))
     words = {"code": code, "text": observed.one_line(overwritten)}
     return _tell(cause, host, words, said)
 
