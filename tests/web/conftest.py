@@ -20,6 +20,7 @@ def web(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Itera
     root: Path = tmp_path_factory.mktemp("web")
     with web_serving(root, authority) as serving:
         serving.do(serving.fill_queue)
+        serving.do(serving.fill_certificates)
         yield serving
 
 

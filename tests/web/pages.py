@@ -12,9 +12,17 @@ EXAMPLES: dict[str, str | None] = {
     "/queue": "/queue",
     "/queue/{mid}": "/queue/101",
     "/queue/host/{domain}": "/queue/host/example.org",
+    "/certificates": "/certificates",
+    "/certificates/new": "/certificates/new",
+    "/certificates/import": "/certificates/import",
+    "/certificates/{name}": "/certificates/mx",
+    "/certificates/{name}/served": "/certificates/mx/served",
+    "/certificates/{name}/replace": "/certificates/mx/replace",
+    "/certificates/{name}/intermediates": "/certificates/mx/intermediates",
+    "/certificates/{name}/export": "/certificates/mx/export",
 }
 """Path of a page -> an address that shows something with `WebServing`'s data; None: a test of its own."""
-BESIDE = ("/queue?match=nobody", "/nowhere")
+BESIDE = ("/queue?match=nobody", "/nowhere", "/certificates/Demo", "/certificates/none")
 """Further addresses that are looked at like pages: empty states, errors."""
 
 

@@ -16,19 +16,23 @@ from argon2 import PasswordHasher
 from lab.ca import Authority, Issued, pem
 from lab.place import free_port
 from mxseal.certs.keys import KeyStore
+from mxseal.certs.make import Order, Subject, make_profile
 from mxseal.clock import ManualClock
 from mxseal.commands.catalogue import registry
 from mxseal.commands.running import AuditRecord, Runner
 from mxseal.commands.services import Figure
 from mxseal.config.history import History
 from mxseal.config.model import Certificate, Interface
+from mxseal.config.toml import render
 from mxseal.events.bus import Bus
 from mxseal.events.types import Event
 from mxseal.faces.http import HttpFace
 from mxseal.faces.http_site import HttpServices
 from mxseal.faces.web.sessions import Caller
 from mxseal.faces.web.site import Site
-from mxseal.relay.orders import LaneState, Order, Selection
+from mxseal.relay.orders import LaneState, Selection
+from mxseal.relay.orders import Order as MailOrder
+from mxseal.relay.probe import Seen
 from mxseal.relay.routing import Routing
 from mxseal.storage.home import Home
 from mxseal.storage.ports import Envelope, Queued, Recipient
@@ -56,7 +60,7 @@ class MemoryMail:
 
     def __init__(self) -> None:
         self.messages: dict[int, Queued] = {}
-        self.orders: list[tuple[Order, Selection]] = []
+        self.orders: list[tuple[MailOrder, Selection]] = []
         self.states: list[LaneState] = []
         self.suspended = False
 
@@ -76,7 +80,7 @@ class MemoryMail:
     async def load(self, mid: int) -> Queued | None:
         return self.messages.get(mid)
 
-    async def carry(self, order: Order, selection: Selection) -> int:
+    async def carry(self, order: MailOrder, selection: Selection) -> int:
         self.orders.append((order, selection))
         chosen = [
             mid
@@ -131,10 +135,12 @@ class WebFake(FakeServices):
         self.events: list[Event] = []
         self.bus.add(_Kept(self.events))
         self.mail = MemoryMail()
+        self.keys = KeyStore(self.secrets)
+        self.seen: list[Seen] = []
         self.logs_home = root
         self.documents = MemoryDocuments()
         self.history = History(self.documents)
-        KeyStore(self.secrets).put(issued.key)
+        self.keys.put(issued.key)
         above = tuple(pem(each).decode() for each in issued.chain[1:])
         demo = Certificate(name="Demo", certificate=issued.cert_pem.decode(), intermediates=above)
         first = document(interfaces=(interface,), certificates=(demo,))
@@ -142,6 +148,9 @@ class WebFake(FakeServices):
 
     def now(self) -> float:
         return self.clock.now()
+
+    async def probe(self) -> Sequence[Seen]:
+        return self.seen
 
     async def figures(self) -> Sequence[Figure]:
         state = "suspended" if self.mail.suspended else "on"
@@ -158,6 +167,7 @@ class WebServing:
         self.services: WebFake
         self.site: Site
         self.records: list[AuditRecord] = []
+        self.authority = authority
         self._issued = authority.issue("localhost", "127.0.0.1")
         self._ready = threading.Event()
         self._stop: asyncio.Event
@@ -232,6 +242,32 @@ class WebServing:
             LaneState(routing.target("example.org"), up=False, soft_failures=6,
                       last_error="no route to host", last_activity=NOW - 60),
             LaneState(routing.target("example.net"), connected=1, up=True, delivered=812, hard_failures=2),
+        ]  # fmt: skip
+
+    def fill_certificates(self) -> None:
+        """One that waits for its authority, and one whose chain is out of order."""
+        services = self.services
+        subject = Subject(common_name="mail.example.com", organization="Example", country="NL")
+        made = make_profile(Order(name="waiting", subject=subject), NOW)
+        assert not isinstance(made, list)
+        middle = self.authority.intermediate("Example Issuing CA")
+        issued = middle.issue("mx.example.com", "mail.example.com")
+        links = tuple(pem(each).decode() for each in issued.chain[1:])
+        other = pem(self.authority.intermediate("Left over CA").certificate).decode()
+        mx = Certificate(
+            name="mx", certificate=issued.cert_pem.decode(), intermediates=(*links, *links, other)
+        )
+        for key in (made.key, issued.key):
+            services.keys.put(key)
+        before = services.history.current().document
+        listeners = (before.listeners[0].model_copy(update={"certificate": "mx"}), *before.listeners[1:])
+        document = before.model_copy(
+            update={"certificates": (*before.certificates, mx, made.certificate), "listeners": listeners}
+        )
+        services.documents.put(1, render(document), "init", "certificates", NOW - 90_000)
+        services.seen = [
+            Seen(listener=listeners[0].name, server_name=None, sha256=issued.sha256, certificate="mx",
+                 expected=True, protocol="TLSv1.3"),
         ]  # fmt: skip
 
 

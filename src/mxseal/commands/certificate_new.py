@@ -39,10 +39,12 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
     common_name: Annotated[
         str, Option("This gateway's host name, such as mx.example.com", ask="Enter Common Name:")
     ]
-    name_: Annotated[
+    names: Annotated[
         list[str],
         Option(
-            "A further host name or IP address (subject alternative name)", ask="Further host names, if any:"
+            "A further host name or IP address (subject alternative name)",
+            ask="Further host names, if any:",
+            flag="--name",
         ),
     ] = msgspec.field(default_factory=list)
     organization: Annotated[str, Option("Legal name of the organization", ask="Enter Organization:")] = ""
@@ -109,7 +111,7 @@ async def certconfig_new(
         state=wishes.state,
         country=wishes.country,
     )
-    order = Order(name=name, subject=subject, names=tuple(wishes.name_), days=wishes.days, key=wishes.key)
+    order = Order(name=name, subject=subject, names=tuple(wishes.names), days=wishes.days, key=wishes.key)
     made = await asyncio.to_thread(make_profile, order, ctx.services.now())
     if isinstance(made, list):
         return refused(f"{name} was not made", made)

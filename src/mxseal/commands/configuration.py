@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -24,6 +25,7 @@ Changers: tuple[Role, ...] = ("operator", "certificate-officer")
 """Roles that may change part of the configuration, and so commit what they changed."""
 _COMMENT = "Please enter some comments describing your changes:"
 _MOMENT = "%a %b %d %H:%M:%S %Y"
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 _SURE = "Are you sure you want to clear all changes since the last commit?"
 
 
@@ -122,8 +124,10 @@ def moment(at: float) -> str:
 
 
 def moment_of(text: str) -> float | None:
-    """The time that `moment` made the text of; None for any other text."""
+    """The time of a text that `moment` made, or that programs get (RFC 3339, UTC); None for any other."""
     try:
+        if _RFC3339.fullmatch(text):
+            return datetime.fromisoformat(text).timestamp()
         return time.mktime(time.strptime(text[:24], _MOMENT)) if len(text) >= 24 else None
     except (ValueError, OverflowError):
         return None

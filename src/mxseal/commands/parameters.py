@@ -84,6 +84,8 @@ class Argument(msgspec.Struct, frozen=True):
     """A sentence ahead of the question; '' for none."""
     check: Callable[[Context, Any], object] | None = None
     """Looks at an answer at once, before further questions. Raises CommandFailed. The command looks again."""
+    flag: str = ""
+    """How an option is spelled that is not called like its parameter."""
 
 
 Option = Argument
@@ -189,7 +191,7 @@ def _argument(name: str, marker: Argument, kind: Any, several: bool, default: An
 
 
 def _option(name: str, marker: Argument, kind: Any, several: bool, default: Any) -> click.Parameter:
-    flag = "--" + name.rstrip("_").replace("_", "-")
+    flag = marker.flag or "--" + name.rstrip("_").replace("_", "-")
     names = marker.short.split()
     shared: dict[str, Any] = {"help": marker.help, "shell_complete": _completer(marker)}
     if kind is bool:

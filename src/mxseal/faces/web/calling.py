@@ -142,8 +142,8 @@ def _plain(value: Any) -> Any:
             return {"name": path, "base64": base64.b64encode(content).decode()}
         case OutputFile(path):
             return path
-        case tuple():
-            return list(value)
+        case tuple() | list():
+            return [_plain(each) for each in value]
         case _:
             return value
 
