@@ -34,6 +34,7 @@ from mxseal.config.toml import render
 from mxseal.crew.crew import Crew, InForce
 from mxseal.crew.directory import DirectoryDesk
 from mxseal.crew.hiring import Hire, HireIndexer
+from mxseal.crew.measuring import Measured, page
 from mxseal.crew.tracking import Indexing
 from mxseal.crew.wire import FOLLOWERS
 from mxseal.events.bus import Bus
@@ -54,6 +55,7 @@ from mxseal.relay.served import Around, Looks, told
 from mxseal.sinks.counts import figures
 from mxseal.sinks.files import LogFile, Surroundings
 from mxseal.sinks.logs import LogSinks
+from mxseal.sinks.metrics import Metrics
 from mxseal.sinks.pushing import Pushing, Ready
 from mxseal.storage.home import Home
 from mxseal.storage.numbers import Numbers
@@ -139,28 +141,29 @@ class Gateway:
             expiring=self.pushing.expiring,
         )
         self.logs = LogSinks(around, self.serial(), document)
-        for sink in self.logs.sinks:
-            self.bus.add(sink)
+        self.bus.add(self.logs)
         self.ports = Ports(inherited)
         self.crew = Crew(worker_count(document), home.shares(), hire, clock, self.bus)
         self.crew.bell = self.bell.ring
         self.crls = CrlKeeper(home, clock, self.bus, _trusted_roots)
         self.crls.changed = lambda: self._spawn(self.crew.reread_lists())
+        self._sources = Sources(
+            waiting=self._waiting_for,
+            oldest=self._oldest,
+            disk=self._disk,
+            lists=self._lists,
+            roots=_trusted_roots,
+        )
         self.alerts = Alerts(
             bus=self.bus,
             clock=clock,
             store=self.state,
             secrets=self.state.secrets,
             post=Post(self.bus, clock, lambda: self._resolver, lambda: self.live.delivery.classic),
-            sources=Sources(
-                waiting=self._waiting_for,
-                oldest=self._oldest,
-                disk=self._disk,
-                lists=self._lists,
-                roots=_trusted_roots,
-            ),
+            sources=self._sources,
         )
         self.bus.add(self.alerts)
+        self.bus.add(Metrics(self.crew.row))
         self.crew.heard = self.alerts.handle
         self._live: Live | None = None
         self._resolver = DnsResolver(document.dns, clock)
@@ -460,6 +463,19 @@ class Gateway:
         return usage.free, usage.total
 
     # --- numbers --------------------------------------------------------------------------------------------
+
+    async def metrics(self) -> str:
+        """See `Services.metrics`."""
+        measured = Measured(
+            version=__version__,
+            started_at=self.started_at,
+            now=self.clock.now(),
+            current=self.history.current(),
+            ready=self.ready,
+            sources=self._sources,
+            pushes=self.pushes(),
+        )
+        return await page(self.crew, measured)
 
     async def figures(self) -> Sequence[Figure]:
         """See `Services.figures`."""

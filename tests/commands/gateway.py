@@ -61,6 +61,9 @@ class FakeServices:
         self.in_force.append(revision.number)
         return [f"Listener {listener.name} serves {listener.certificate}." for listener in document.listeners]
 
+    async def metrics(self) -> str:
+        return "mxseal_ready 1.0\n"
+
     async def figures(self) -> Sequence[Figure]:
         return (
             Figure("Queue", "Messages", 12),

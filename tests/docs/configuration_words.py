@@ -108,7 +108,7 @@ SECTIONS = (
                 "smtp_routes",
             ),
             *("destinations", "delivery", "queue", "certificates", "dns", "ssh", "logs", "tracking"),
-            *("trust", "ssl", "tls_overrides", "alerts", "log_subscriptions"),
+            *("trust", "ssl", "tls_overrides", "alerts", "log_subscriptions", "metrics"),
             *("ldap", "ldap_profiles", "ldap_queries", "ldap_chains"),
         ),
     ),
@@ -300,6 +300,12 @@ SECTIONS = (
         text="Written by `logconfig`. See [logs](logs.md).\n",
         example='[[log_subscriptions]]\nname = "mail_logs"\nkind = "mail"\nkeep_files = 30\n\n'
         '[log_subscriptions.push]\nhost = "logs.example.com"\n',
+    ),
+    Section(
+        table=model.MetricsAccess,
+        title="`[metrics]`: who reads the metrics",
+        text="See [monitoring](monitoring.md).\n",
+        example='[metrics]\nallowed = ["192.0.2.40"]\n',
     ),
     Section(table=model.SyslogPush, title="`[log_subscriptions.push]`: to a syslog server", text=""),
     Section(table=model.Tracking, title="`[tracking]`", text="See [message tracking](tracking.md).\n"),

@@ -227,6 +227,10 @@ class Services(Protocol):
         """Which certificates the listeners serve, seen from outside just now."""
         ...
 
+    async def metrics(self) -> str:
+        """All metrics in Prometheus' text format."""
+        ...
+
     async def figures(self) -> Sequence[Figure]:
         """The numbers of `status`, section by section."""
         ...

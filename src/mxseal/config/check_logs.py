@@ -1,4 +1,4 @@
-"""Rules about logs and where they are sent. PURE."""
+"""Rules about logs and where they are sent, and who may read metrics. PURE."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from mxseal.config.model import Document
 from mxseal.config.problem import Problem, Rule, key_path
 from mxseal.config.subscriptions import ALWAYS
 
+_NARROWEST = 8
 MOST = 50
 """Logs: each is written by every process, for each event."""
 
@@ -63,6 +64,16 @@ def _in_clear(document: Document) -> Iterator[Problem]:
         )
 
 
+def _metrics_for_all(document: Document) -> Iterator[Problem]:
+    for network in document.metrics.allowed:
+        if "/" in network and ipaddress.ip_network(network).prefixlen < _NARROWEST:
+            yield Problem(
+                "metrics.allowed",
+                f"anyone in {network} could read how much mail there is and what fails",
+                "Name the address of your Prometheus",
+            )
+
+
 def _loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -70,5 +81,5 @@ def _loopback(host: str) -> bool:
         return False
 
 
-RULES: tuple[Rule, ...] = (_kinds, _many, _pushes)
+RULES: tuple[Rule, ...] = (_kinds, _many, _pushes, _metrics_for_all)
 ADVICE: tuple[Rule, ...] = (_in_clear,)

@@ -23,6 +23,7 @@ from mxseal.config.values import (
     MailAddress,
     Member,
     Name,
+    Network,
     Port,
     Seconds,
     SenderPattern,
@@ -509,6 +510,13 @@ class Tracking(Table):
     """Refused connections, handshakes, recipients and messages: with more the oldest go."""
 
 
+class MetricsAccess(Table):
+    """`[metrics]`: who reads `GET /metrics` of the HTTPS ports. A token of the API does always."""
+
+    allowed: tuple[Network, ...] = ()
+    """Addresses and networks that need no token, such as that of your Prometheus."""
+
+
 class Document(Table):
     """The whole configuration. `revision` is not part of it: the store numbers documents."""
 
@@ -544,7 +552,7 @@ class Document(Table):
     ssh: Ssh = Ssh()
     logs: Logs = Logs()
     log_subscriptions: tuple[LogSubscription, ...] = ()
-
+    metrics: MetricsAccess = MetricsAccess()
     tracking: Tracking = Tracking()
 
     def listener_hostname(self, listener: Listener) -> str:

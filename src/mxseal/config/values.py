@@ -99,6 +99,11 @@ def _network(text: str) -> str:
     return str(network)
 
 
+def _network_or_address(text: str) -> str:
+    """An address, or a network in its canonical form. Raises ValueError with a remedy."""
+    return _network(text) if "/" in text else _ip(text)
+
+
 def _ip(text: str) -> str:
     try:
         return str(ipaddress.ip_address(text))
@@ -196,6 +201,7 @@ DestinationDomain = Annotated[str, AfterValidator(_destination)]
 HostPort = Annotated[str, AfterValidator(_host_port)]
 Member = Annotated[str, AfterValidator(_member)]
 IpAddress = Annotated[str, AfterValidator(_ip)]
+Network = Annotated[str, AfterValidator(_network_or_address)]
 Name = Annotated[str, AfterValidator(_profile_name)]
 LogName = Annotated[str, AfterValidator(_log_name)]
 Host = Annotated[str, AfterValidator(_host)]

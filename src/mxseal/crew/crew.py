@@ -260,6 +260,14 @@ class Crew:
         """Whether all workers that should take mail run."""
         return all(place.life and not place.life.done() for place in self._places if place.listening)
 
+    def processes(self) -> dict[str, int]:
+        """Process ids of the workers that run, by 'worker-NUMBER'."""
+        return {
+            f"worker-{place.number}": place.hired.pid
+            for place in self._places
+            if place.hired is not None and place.life is not None and not place.life.done()
+        }
+
     async def reopen_logs(self) -> None:
         """Return when every worker writes to the newest files."""
         await self._all(wire.ReopenLogs())

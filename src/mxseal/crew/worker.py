@@ -40,6 +40,7 @@ from mxseal.sinks.counts import Counts
 from mxseal.sinks.files import Surroundings
 from mxseal.sinks.jsonlog import encodable
 from mxseal.sinks.logs import LogSinks
+from mxseal.sinks.metrics import Metrics
 from mxseal.sinks.peers import PeerRecord
 from mxseal.storage.board import Row
 from mxseal.storage.home import Home, Limits
@@ -99,7 +100,7 @@ class Worker:
         self.logs = LogSinks(around, "", document)
         self.logs.open()
         self.peers = PeerRecord(home.peers_file, self.clock, self._record_trouble)
-        for sink in (*self.logs.sinks, Counts(post.row), self.peers, _Teller(post.frames)):
+        for sink in (*self.logs.sinks, Counts(post.row), Metrics(post.row), self.peers, _Teller(post.frames)):
             self.bus.add(sink)
         folder = home.share(post.number)
         self.spool = SqliteSpool(folder, self.clock, self._limits(document), self._storage_trouble)

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp
 
 from mxseal.commands.running import Runner
 from mxseal.faces.http_guard import Guard
+from mxseal.faces.http_metrics import MetricsPage, no_tokens
 from mxseal.faces.web import site as web
 from mxseal.faces.web.sessions import WebServices
 
@@ -42,6 +43,7 @@ def compose(runner: Runner, services: HttpServices) -> ASGIApp:
         routes=[
             Route("/health/live", live),
             Route("/health/ready", ready),
+            Route("/metrics", MetricsPage(services, no_tokens).answer),
             Mount("/", web.build(runner, services)),
         ]
     )

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
-CELLS: Final = 64
+CELLS: Final = 2048
 """Plain numbers in a row."""
 _SLOTS = 1 << 16
 """Counts by key in each of two tables. Two keys share both of their slots once in four thousand million."""
