@@ -385,10 +385,13 @@ async def test_a_client_that_showed_nothing_though_it_was_asked_is_told_so(desk:
 async def test_a_client_that_is_taken_without_being_verified_is_told_why_it_is_not(desk: Desk) -> None:
     found = msgspec.structs.replace(TLS13, verified=False, peer_subject="CN=a", verify_error="x")
     why = Diagnosis(cause="authority-unknown", side="theirs", words={"who": "client"})
-    event = facts.InboundTlsSucceeded(at=AT, icid=7, facts=found, check=ClientCheck(), diagnosis=why)
+    event = facts.InboundTlsSucceeded(
+        at=AT, icid=7, facts=found, check=ClientCheck(), diagnosis=why, times=TIMES
+    )
     desk.logged([*_came(), event])
     await desk.ask("icid", "7")
     assert desk.says("Cause") == "authority-unknown"
+    assert desk.says("Seconds").endswith("handshake 0.055")
 
 
 # --- messages ---------------------------------------------------------------------------------------------

@@ -115,7 +115,7 @@ def _inbound(events: Sequence[Event]) -> dict[str, Any]:
         told |= {"diagnosis": failed.diagnosis, "fault": failed.fault, "times": failed.times}
         return {**told, "outcome": "tls-failed"}
     if succeeded is not None:
-        told |= {"tls": succeeded.facts, "diagnosis": succeeded.diagnosis}
+        told |= {"tls": succeeded.facts, "diagnosis": succeeded.diagnosis, "times": succeeded.times}
         return {**told, "outcome": _of_client(succeeded.facts, check)}
     if missing is not None:
         by_sender = judged is not None and judged.level in ("preferred", "preferred-verify")

@@ -70,6 +70,7 @@ class InboundTlsSucceeded(Event, frozen=True, kw_only=True, tag=True):
     """What the client's certificate was held against; None: it was not asked for one."""
     diagnosis: Diagnosis | None = None
     """Why the certificate that it showed is not verified; None when it is, and where it showed none."""
+    times: StageTimes | None = None
 
 
 class InboundTlsFailed(Event, frozen=True, kw_only=True, tag=True):

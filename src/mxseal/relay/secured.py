@@ -107,11 +107,14 @@ class Secured(Paced):
             facts=found.brief(),
             check=check,
             diagnosis=why_unverified(found, check, self._intake.clock.now()),
+            times=self._spent(),
         )
 
+    def _spent(self) -> StageTimes:
+        return StageTimes(handshake=self._intake.clock.monotonic() - self._handshake_began)
+
     def _tell_tls_failed(self, fault: TlsFault, check: ClientCheck | None = None) -> None:
-        took = self._intake.clock.monotonic() - self._handshake_began
-        times = StageTimes(handshake=took) if fault.during == "handshake" else None
+        times = self._spent() if fault.during == "handshake" else None
         found = explain(fault, self._reception.ours, self._intake.clock.now(), times, check)
         publish, told = self._intake.publish, facts.InboundTlsFailed
         publish(told, icid=self.icid, fault=fault, diagnosis=found, times=times, check=check)
