@@ -165,7 +165,7 @@ async def test_the_words_of_a_menu_work_as_words_of_a_command_too(way: str) -> N
 
 
 async def test_a_menu_about_a_listener_asks_once_which_one() -> None:
-    table = Table("edit", "1", "limits", "77", *[""] * 13, "hostaccess", "", "", "", "left over")
+    table = Table("edit", "1", "limits", "77", *[""] * 14, "hostaccess", "", "", "", "left over")
     await table.type("listenerconfig")
     assert table.document.listeners[0].limits.connections == 77
     assert table.screen.count("Which listener:") == 1

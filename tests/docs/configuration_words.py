@@ -337,6 +337,8 @@ WORDS = {
     "ListenerLimits.errors_per_connection": "Commands answered with an error on one connection",
     "ListenerLimits.refused_recipients": "Recipients that are refused on one connection until it ends",
     "ListenerLimits.tls_sessions": "TLS connections at the same time",
+    "ListenerLimits.handshakes_per_second": "TLS handshakes that may begin in a second, of all "
+    "clients together that have sent no mail lately and may not relay; shared evenly by the workers",
     "ListenerLimits.handshake_time": "Time for a TLS handshake",
     "ListenerLimits.idle_time": "Time without a word from the client",
     "ListenerLimits.connection_time": "Time that a connection may last in all",

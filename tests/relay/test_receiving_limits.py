@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import apsw
 import pytest
@@ -80,6 +81,54 @@ async def test_one_host_has_fewer_connections_than_all(tmp_path: Path) -> None:
             await ended_with(relay, second, answer, icid=2)
         async with greeted(port, source="127.0.0.2"):
             assert await first.say("NOOP") == "250 ok"
+
+
+HASTE = "#4.4.5 Too many new TLS sessions at this time"
+
+
+@pytest.mark.parametrize("implicit", [False, True], ids=["starttls", "implicit"])
+async def test_strangers_begin_so_many_handshakes_in_a_second_wherever_they_come_from(
+    implicit: bool, tmp_path: Path
+) -> None:
+    port, clock = free_port(), ManualClock()
+    document = listening(port, limits={"handshakes_per_second": 2}, implicit_tls=implicit)
+    how: dict[str, Any] = {"tls": ANY.context()} if implicit else {}
+    async with running(tmp_path / "home", port, document, clock) as relay:
+        for number in (1, 2):
+            async with greeted(port, source=f"127.0.0.{number}", **how) as client:
+                if not implicit:
+                    await client.say("EHLO client.lab.test")
+                    await client.secure()
+        async with talking(port, source="127.0.0.3") as third:
+            if not implicit:
+                await third.reply()
+                assert await third.say("EHLO client.lab.test", "STARTTLS") == f"421 {HASTE}"
+            await ended_with(relay, third, HASTE, icid=3)
+        clock.advance(0.5)
+        async with greeted(port, source="127.0.0.4", **how) as fourth:
+            assert "250" in await fourth.say("EHLO client.lab.test")
+            if not implicit:
+                await fourth.secure()
+
+
+async def test_who_sent_mail_and_who_may_relay_begins_handshakes_beyond_that(tmp_path: Path) -> None:
+    port, clock = free_port(), ManualClock()
+    document = listening(port, limits={"handshakes_per_second": 1})
+    document["mail_flow_policies"].append({"name": "RELAYED", "action": "relay", "tls": "preferred"})
+    document["sender_groups"] = [{"name": "OURS", "members": ["127.0.0.9"], "policy": "RELAYED"}]
+    async with running(tmp_path / "home", port, document, clock, prepare=keeping):
+        async with greeted(port, source="127.0.0.2") as sender:
+            for _ in range(20):
+                await sender.message()
+        async with greeted(port, source="127.0.0.3") as stranger:
+            await stranger.say("EHLO client.lab.test")
+            await stranger.secure()
+        async with greeted(port, source="127.0.0.3") as stranger:
+            assert await stranger.say("EHLO client.lab.test", "STARTTLS") == f"421 {HASTE}"
+        for source in ("127.0.0.2", "127.0.0.9", "127.0.0.9"):
+            async with greeted(port, source=source) as known:
+                await known.say("EHLO client.lab.test")
+                await known.secure()
 
 
 @pytest.mark.parametrize("implicit", [False, True], ids=["starttls", "implicit"])

@@ -90,6 +90,7 @@ def test_the_enhanced_status_is_read_with_and_without_its_sign() -> None:
         (replies.START_TLS, "220 Go ahead with TLS"),
         (replies.TLS_UNAVAILABLE, "454 TLS not available due to a temporary reason"),
         (replies.TOO_MANY_TLS_SESSIONS, "421 #4.4.5 Too many TLS sessions at this time"),
+        (replies.TOO_MANY_HANDSHAKES, "421 #4.4.5 Too many new TLS sessions at this time"),
         (replies.TLS_REQUIRED, "530 #5.7.0 Must issue a STARTTLS command first"),
         (replies.SENDER_NEEDS_TLS, "530 #5.7.0 This sender must issue a STARTTLS command first"),
         (replies.AUTH_REQUIRED, "530 Authentication required"),

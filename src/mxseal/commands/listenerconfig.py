@@ -109,6 +109,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         str | None, Option("Refused recipients, behind which it ends", metavar="NUMBER")
     ] = None
     tls_sessions: Annotated[str | None, Option("TLS connections at the same time", metavar="NUMBER")] = None
+    handshakes_per_second: Annotated[
+        str | None, Option("TLS handshakes in a second, of clients that sent no mail yet", metavar="NUMBER")
+    ] = None
     handshake_time: Annotated[str | None, Option("Seconds for a TLS handshake", metavar="SECONDS")] = None
     idle_time: Annotated[str | None, Option("Seconds without a command", metavar="SECONDS")] = None
     connection_time: Annotated[str | None, Option("Seconds in all", metavar="SECONDS")] = None

@@ -73,6 +73,8 @@ class ListenerLimits(Table):
     refused_recipients: Count = 100
     """On one connection; more end it: only who looks for addresses has so many."""
     tls_sessions: Count = 1000
+    handshakes_per_second: Count = 300
+    """Of all clients together that have sent no mail: each costs a signature, wherever it comes from."""
     handshake_time: Seconds = 30.0
     idle_time: Seconds = 300.0
     connection_time: Seconds = 3600.0

@@ -215,8 +215,8 @@ class Inbound(Secured):
             return
         self._core = Server(self._reception.settings(judgement))
         if self._listener.implicit_tls:
-            if self._gate.tls_sessions >= self._limits.tls_sessions:
-                self._tell_refused(replies.TOO_MANY_TLS_SESSIONS)
+            if refusal := self._no_tls_now():
+                self._tell_refused(refusal)
                 self._close()  # a reply in clear would be no TLS to the client
                 return
             self._begin_tls()
@@ -324,9 +324,9 @@ class Inbound(Secured):
 
     def _on_start_tls(self, core: Server, _request: StartTls) -> None:
         self._drop_message()
-        if self._gate.tls_sessions >= self._limits.tls_sessions:
-            self._tell_refused(replies.TOO_MANY_TLS_SESSIONS)
-            core.answer(replies.TOO_MANY_TLS_SESSIONS)
+        if refusal := self._no_tls_now():
+            self._tell_refused(refusal)
+            core.answer(refusal)
             return
         core.answer(replies.START_TLS)
         self._flush()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -166,6 +167,8 @@ class Gate:
         self._row = row
         self._port = f"in {place}"
         self._tls = f"tls {place}"
+        self._shakes, self._shaken_at = math.inf, 0.0
+        """Handshakes that strangers may begin, and when that was so."""
 
     def enter(self, address: str, limits: ListenerLimits) -> Reply | None:
         """Count a connection; the reply that refuses it when it is one too many."""
@@ -186,6 +189,19 @@ class Gate:
             self._row.leave(self._tls)
         if not self.connections:
             self.when_empty()
+
+    def may_shake(self, per_second: int, now: float) -> bool:
+        """Whether one more handshake of a client that nobody knows may begin; counted if so.
+
+        A second's worth may come at once. `now`: of the monotonic clock."""
+        rate = per_second / self._row.board.movers
+        room = max(1.0, rate)
+        self._shakes = min(room, self._shakes + rate * (now - self._shaken_at))
+        self._shaken_at = now
+        if self._shakes < 1.0:
+            return False
+        self._shakes -= 1.0
+        return True
 
     @property
     def tls_sessions(self) -> int:

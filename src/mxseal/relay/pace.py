@@ -61,6 +61,10 @@ class Fairness:
         left = self._used(host, now) - MESSAGE - RECIPIENT * recipients
         self._keep(host, max(-CREDIT, left), now)
 
+    def in_credit(self, host: str, now: float) -> bool:
+        """Whether the mail that it sent is worth more than what it cost."""
+        return self._used(host, now) < 0
+
     def _keep(self, host: str, used: float, now: float) -> None:
         if host not in self._spent and len(self._spent) >= _HOSTS:
             self._spent.clear()  # strangers choose from where they come: forgotten rather than kept for ever

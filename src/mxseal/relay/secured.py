@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
 from mxseal.config.model import Listener
 from mxseal.events import types as facts
 from mxseal.relay.access import Judgement
 from mxseal.relay.clients import examine, explain, why_unverified
-from mxseal.relay.intake import Gate, Intake, Reception
+from mxseal.relay.intake import Gate, Intake, Reception, Silent
 from mxseal.relay.pace import BARREN, Paced
 from mxseal.relay.resolver import ClientName
 from mxseal.smtp import replies
@@ -40,6 +42,21 @@ class Secured(Paced):
         self._closing = self._tls_counted = False
         self._handshake_began = 0.0
         self._handshake_until: float | None = None
+
+    def _no_tls_now(self) -> Reply | None:
+        """The reply to a client whose TLS can't begin now."""
+        if self._gate.tls_sessions >= self._limits.tls_sessions:
+            return replies.TOO_MANY_TLS_SESSIONS
+        if self._trusted or isinstance(self._intake, Silent):
+            return None
+        if self._fairness.in_credit(self.address, time.monotonic()):
+            return None
+        now = self._intake.clock.monotonic()
+        return (
+            None
+            if self._gate.may_shake(self._limits.handshakes_per_second, now)
+            else (replies.TOO_MANY_HANDSHAKES)
+        )
 
     def _begin_tls(self) -> None:
         asks = self._judgement is not None and self._judgement.asks_certificate

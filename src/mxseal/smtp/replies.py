@@ -66,6 +66,7 @@ HELP = _reply("214 #2.0.0 commands: EHLO HELO STARTTLS MAIL RCPT DATA BDAT RSET 
 # TLS
 START_TLS = _reply("220 Go ahead with TLS")
 TLS_UNAVAILABLE = _reply("454 TLS not available due to a temporary reason")
+TOO_MANY_HANDSHAKES = _reply("421 #4.4.5 Too many new TLS sessions at this time")
 TOO_MANY_TLS_SESSIONS = _reply("421 #4.4.5 Too many TLS sessions at this time")
 TLS_REQUIRED = _reply("530 #5.7.0 Must issue a STARTTLS command first")
 SENDER_NEEDS_TLS = _reply("530 #5.7.0 This sender must issue a STARTTLS command first")
