@@ -35,6 +35,8 @@ from mxseal.commands import (
     sshconfig,
     sslconfig,
     system,
+    tlsreport,
+    trackingconfig,
     trackmessage,
     users,
 )
@@ -71,6 +73,8 @@ MODULES = (
     explain,
     findevent,
     trackmessage,
+    tlsreport,
+    trackingconfig,
     peers,
     system,
     users,
