@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import ValidationError
@@ -86,7 +87,23 @@ def _status(status: Status | None, behind: float) -> list[Field]:
     return [Field(label, value, section="Now") for label, value in told]
 
 
-@command("trackingconfig", "setup", role="operator", summary="Say whether messages are tracked, and how long")
+def _present(ctx: Context, _given: Mapping[str, Any]) -> Mapping[str, Any]:
+    tracking = ctx.services.history.candidate(ctx.owner).tracking
+    return {
+        "enabled": "yes" if tracking.enabled else "no",
+        "keep_days": tracking.keep_days,
+        "max_megabytes": tracking.max_bytes // _MB,
+        "max_refused": tracking.max_refused,
+    }
+
+
+@command(
+    "trackingconfig",
+    "setup",
+    role="operator",
+    summary="Say whether messages are tracked, and how long",
+    present=_present,
+)
 def trackingconfig_setup(
     ctx: Context,
     *,
