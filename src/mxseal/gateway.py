@@ -8,6 +8,7 @@ import shutil
 import socket
 import weakref
 from collections.abc import Callable, Coroutine, Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
@@ -19,6 +20,7 @@ from mxseal.alerts.desk import Alerts
 from mxseal.alerts.post import Post
 from mxseal.alerts.sources import Sources
 from mxseal.alerts.standing import CrlFacts, Oldest
+from mxseal.capture.orders import Order as CaptureOrder
 from mxseal.certs.keys import KeyStore
 from mxseal.certs.live import ContextsRefused, Live, build
 from mxseal.certs.revocation import CrlKeeper
@@ -49,6 +51,7 @@ from mxseal.events.types import (
 from mxseal.logs.follow import Bell, Wait
 from mxseal.relay.ports import Place, Ports
 from mxseal.relay.probe import Seen
+from mxseal.relay.recordings import Recordings
 from mxseal.relay.resolver import DnsResolver
 from mxseal.relay.routing import mail_domain
 from mxseal.relay.served import Around, Looks, told
@@ -325,6 +328,8 @@ class Gateway:
             raise BuildFailed(problems)
         self._arm_daily()
         await self.pushing.configure(prepared.pushes)
+        self.captures.start()
+        self.bus.add(self.captures)
         self.crls.start(current.document)
         self.alerts.start(current.document)
         self.tracking.configure(current.document)
@@ -349,6 +354,18 @@ class Gateway:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    @cached_property
+    def captures(self) -> Recordings:
+        """See `Services.captures`."""
+        return Recordings(self.home.open_captures(), self.clock, self._record, self._captures_allowed)
+
+    def _record(self, orders: Sequence[CaptureOrder], stopped: Sequence[str]) -> None:
+        self._spawn(self.crew.record(orders, stopped))
+
+    def _captures_allowed(self) -> tuple[int, int]:
+        captures = self.history.current().document.captures
+        return captures.keep_days, captures.max_bytes
 
     def _log_turned(self, file: LogFile) -> None:
         self._spawn(self._finish(file))
@@ -389,6 +406,7 @@ class Gateway:
             self._daily.cancel()
         await self.looks.stop()
         await self.crls.stop()
+        await self.captures.stop()
         await self.crew.stop(patience)
         numbers = Numbers(self.home.state_file, self.crew.board)
         numbers.give_back()

@@ -108,7 +108,7 @@ SECTIONS = (
                 "smtp_routes",
             ),
             *("destinations", "delivery", "queue", "certificates", "dns", "ssh", "logs", "tracking"),
-            *("trust", "ssl", "tls_overrides", "alerts", "log_subscriptions", "metrics"),
+            *("trust", "ssl", "tls_overrides", "alerts", "log_subscriptions", "metrics", "captures"),
             *("ldap", "ldap_profiles", "ldap_queries", "ldap_chains"),
         ),
     ),
@@ -309,6 +309,11 @@ SECTIONS = (
     ),
     Section(table=model.SyslogPush, title="`[log_subscriptions.push]`: to a syslog server", text=""),
     Section(table=model.Tracking, title="`[tracking]`", text="See [message tracking](tracking.md).\n"),
+    Section(
+        table=model.Captures,
+        title="`[captures]`",
+        text="Recordings of connections and of packets, see [captures](capture.md).\n",
+    ),
 )
 _ROUTES = (
     "Recipient domain, `.domain` for its sub-domains, or `all`, to next hops that are tried in order. "
@@ -447,4 +452,6 @@ WORDS = {
     "LogSubscription.keep_days": "Days for which files are kept",
     "LogSubscription.push": "See [below](#log_subscriptionspush-to-a-syslog-server)",
     "SyslogPush.facility": "Of every message; `local4` and the severity informational are `<166>`",
+    "Captures.keep_days": "Days after which a recording is deleted",
+    "Captures.max_bytes": "What all of them may take; beyond it none is begun",
 }

@@ -20,6 +20,7 @@ from mxseal.events.event import Event
 from mxseal.logs.follow import Wait
 from mxseal.relay.orders import LaneState, Order, Selection
 from mxseal.relay.probe import Seen
+from mxseal.relay.recordings import Recordings
 from mxseal.relay.resolver import Resolver
 from mxseal.storage.peers import PeersFile
 from mxseal.storage.ports import Queued, Revision, Secrets
@@ -196,6 +197,11 @@ class Services(Protocol):
     @property
     def tracking(self) -> Tracking:
         """Message tracking; its file is only read here, and in a thread."""
+        ...
+
+    @property
+    def captures(self) -> Recordings:
+        """What is armed to be recorded, and what was recorded."""
         ...
 
     @property

@@ -519,6 +519,15 @@ class MetricsAccess(Table):
     """Addresses and networks that need no token, such as that of your Prometheus."""
 
 
+class Captures(Table):
+    """Recordings of connections (`sessioncapture`) and of packets (`packetcapture`)."""
+
+    keep_days: Annotated[int, Field(ge=1, le=365)] = 7
+    """Then they are deleted."""
+    max_bytes: Annotated[int, Field(ge=16 << 20)] = 256 << 20
+    """All of them together; beyond it none is begun."""
+
+
 class Document(Table):
     """The whole configuration. `revision` is not part of it: the store numbers documents."""
 
@@ -556,6 +565,7 @@ class Document(Table):
     log_subscriptions: tuple[LogSubscription, ...] = ()
     metrics: MetricsAccess = MetricsAccess()
     tracking: Tracking = Tracking()
+    captures: Captures = Captures()
 
     def listener_hostname(self, listener: Listener) -> str:
         return listener.hostname or self.hostname

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from mxseal.capture.orders import Order as CaptureOrder
 from mxseal.clock import Clock
 from mxseal.config.check import Problem
 from mxseal.crew import wire
@@ -76,6 +77,8 @@ class Crew:
         self.row = self.board.row(len(self._places))
         """The leading process's own."""
         self.suspended = False
+        self.recording: tuple[CaptureOrder, ...] = ()
+        """What is armed."""
         self.bell: Callable[[], None] = lambda: None
         """Called when a worker wrote to the logs."""
         self.heard: Callable[[Event], None] = lambda _event: None
@@ -159,6 +162,7 @@ class Crew:
             problems = await self._prepare(place, state.toml, state.sockets, fresh=False)
             if not problems:
                 await self._adopt(place)
+                await self._ask(place, wire.Record(self.recording))
         except WorkerGone:
             return
         for problem in problems:
@@ -281,6 +285,11 @@ class Crew:
     async def expect(self, address: str, port: int) -> None:
         """The next connection from there is the gateway's own look at a listener."""
         await self._all(wire.Expect(address, port))
+
+    async def record(self, orders: Sequence[CaptureOrder], stopped: Sequence[str] = ()) -> None:
+        """From now on all workers record connections for these orders."""
+        self.recording = tuple(orders)
+        await self._all(wire.Record(self.recording, tuple(stopped)))
 
     async def gauges(self) -> Gauges:
         """What all hold now."""

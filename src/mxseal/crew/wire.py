@@ -16,6 +16,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from mxseal.capture.orders import Order as CaptureOrder
 from mxseal.config.check import Problem
 from mxseal.directory.state import ProfileState
 from mxseal.events import EVENT_TYPES
@@ -76,6 +77,13 @@ class Expect(Request, frozen=True, tag=True):
     port: int
 
 
+class Record(Request, frozen=True, tag=True):
+    """Record connections for these orders from now on; recordings of `stopped` ones end."""
+
+    orders: tuple[CaptureOrder, ...]
+    stopped: tuple[str, ...] = ()
+
+
 class Gauge(Request, frozen=True, tag=True):
     """What is now."""
 
@@ -131,6 +139,7 @@ AnyRequest = (
     | ReopenLogs
     | ReadLists
     | Expect
+    | Record
     | Gauge
     | Browse
     | Load

@@ -35,6 +35,7 @@ from mxseal.relay.orders import LaneState, carry_out
 from mxseal.relay.outbound import Outbound
 from mxseal.relay.ports import Place
 from mxseal.relay.queue import Lane, Queue
+from mxseal.relay.recorder import Recorder
 from mxseal.relay.resolver import DnsResolver
 from mxseal.sinks.counts import Counts
 from mxseal.sinks.files import Surroundings
@@ -112,6 +113,8 @@ class Worker:
         self.directories = directories(
             self.clock, self.bus.publish, lambda: self.resolver, self.revoked.outbound, self._state.secrets
         )
+        mark = f"worker{post.number}"
+        self.recorder = Recorder(self.bus, self.clock, home.open_captures(), mark)
         self.outbound = Outbound(
             self.bus,
             self.clock,
@@ -120,6 +123,7 @@ class Worker:
             self._delivery_context,
             revoking=self.revoked.outbound,
         )
+        self.outbound.recorded_by(self.recorder)
         self.queue = Queue(
             self.spool,
             self.bus,
@@ -128,7 +132,8 @@ class Worker:
             work=self.outbound.work,
             row=post.row,
         )
-        self.listeners = Listeners(Intake(self.queue, lambda: self.resolver, self.revoked.inbound), post.row)
+        intake = Intake(self.queue, lambda: self.resolver, self.revoked.inbound, self.recorder)
+        self.listeners = Listeners(intake, post.row)
         self._prepared: _Prepared | None = None
         self._running = False
         self._listening = True
@@ -269,6 +274,7 @@ class Worker:
         await self.listeners.stop(INBOUND_SECONDS, patience)
         await self.queue.stop(OUTBOUND_SECONDS)
         self.directories.stop()
+        await self.recorder.stop()
         await self.peers.close()
         self.logs.close()
         empty = self.spool.count()[0] == 0
@@ -311,6 +317,7 @@ _DOES: dict[type[Any], Callable[[Worker, Any], Any]] = {
     wire.ReopenLogs: lambda worker, _: worker.logs.reopen(),
     wire.ReadLists: lambda worker, _: worker.revoked.reread(),
     wire.Expect: lambda worker, request: worker.listeners.expect(request.address, request.port),
+    wire.Record: lambda worker, request: worker.recorder.arm(request.orders, request.stopped),
     wire.Gauge: lambda worker, _: worker.gauges(),
     wire.Browse: lambda worker, request: worker.spool.browse(request.after, request.limit),
     wire.Load: lambda worker, request: worker.spool.load(request.mid),

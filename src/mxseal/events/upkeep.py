@@ -33,6 +33,8 @@ __all__ = [
     "ReloadRefused",
     "RevocationListFailed",
     "RevocationListFetched",
+    "SessionCaptureFailed",
+    "SessionCaptured",
     "StorageRecovered",
     "StorageTrouble",
     "TrackingTrouble",
@@ -370,3 +372,27 @@ class LoggedOut(Event, frozen=True, kw_only=True, tag=True):
     face: str
     ending: str
     """Why, when the user did not end it."""
+
+
+# --- recordings -------------------------------------------------------------------------------------------
+
+
+class SessionCaptured(Event, frozen=True, kw_only=True, tag=True):
+    """A connection was recorded because an administrator had armed that (`sessioncapture`)."""
+
+    number: str
+    """Of the connection: ICID 12, DCID 34."""
+    name: str
+    """What `sessioncapture list` calls the recording."""
+    user: str
+    """Who armed it."""
+    content: bool
+    """Message content is in it."""
+
+
+class SessionCaptureFailed(Event, frozen=True, kw_only=True, tag=True):
+    """A recording was made and could not be stored."""
+
+    number: str
+    """Of the connection: ICID 12, DCID 34."""
+    error: str

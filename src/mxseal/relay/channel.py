@@ -11,6 +11,7 @@ from typing import Any, cast
 from OpenSSL import SSL
 
 from mxseal.clock import Clock, Timer
+from mxseal.relay.overhearing import Overheard
 from mxseal.smtp.wire import ProtocolFault, Reply, ReplyParser
 from mxseal.tls.engine import Engine
 from mxseal.tls.facts import TlsFacts, TlsFault
@@ -46,6 +47,8 @@ class Channel(asyncio.Protocol):
         self._clock = clock
         self._parser = ReplyParser()
         self._engine: Engine | None = None
+        self.tape: Overheard | None = None
+        """Set while the connection is recorded."""
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._writable: asyncio.Future[None] | None = None
@@ -204,6 +207,8 @@ class Channel(asyncio.Protocol):
         # RFC 3207 §6: what came in clear before the handshake is forgotten, it may be an attacker's.
         self._parser = ReplyParser()
         engine = self._engine = Engine(context, server_side=False, server_name=name, session=session)
+        if self.tape is not None:
+            self.tape.secure(engine)
         self._handshaking = True
         timer = self._clock.call_later(limit, self._late)
         try:

@@ -15,6 +15,7 @@ from mxseal.relay.access import HostAccessTable, Judgement, RecipientAccessTable
 from mxseal.relay.descriptors import crowded
 from mxseal.relay.pace import Fairness
 from mxseal.relay.queue import Queue
+from mxseal.relay.recorder import Recorder
 from mxseal.relay.resolver import Resolver
 from mxseal.relay.revocation import held_against
 from mxseal.relay.verification import Revoking, no_lists, trusted_lists
@@ -42,8 +43,10 @@ class Intake:
         queue: Queue,
         resolver: Callable[[], Resolver],
         revoking: Callable[[], Revoking | None] = no_lists,
+        recorder: Recorder | None = None,
     ) -> None:
         """`revoking`: the lists of revoked certificates for clients, None where the look-up is off."""
+        self.recorder = recorder
         self.queue = queue
         self._revoking = revoking
         self.spool = queue.spool
@@ -64,6 +67,10 @@ class Intake:
         self._looks.add((address, port))
         # One that never came must not be taken for whoever gets that port later.
         self.clock.call_later(_LOOK_SECONDS, lambda: self._looks.discard((address, port)))
+
+    def is_own(self, address: str, port: int) -> bool:
+        """Whether a connection is such a look."""
+        return (address, port) in self._looks
 
     def for_client(self, address: str, port: int) -> Intake:
         """The intake for a connection: itself, or a silent one for the gateway's own."""

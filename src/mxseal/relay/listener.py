@@ -101,5 +101,13 @@ class Listeners:
                 connection.leave()
 
 
-def _factory(intake: Intake, port: _Port) -> Callable[[], Inbound]:
-    return lambda: Inbound(intake, port.gate, port.reception)
+def _factory(intake: Intake, port: _Port) -> Callable[[], asyncio.Protocol]:
+    recorder = intake.recorder
+
+    def accepted() -> asyncio.Protocol:
+        connection = Inbound(intake, port.gate, port.reception)
+        if recorder is not None and recorder.armed:
+            return recorder.incoming(connection, port.reception.listener, intake.is_own)
+        return connection
+
+    return accepted

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 from OpenSSL import SSL
 
+from mxseal.capture.orders import Connection, tidy
 from mxseal.certs.ours import delivery_offer
 from mxseal.certs.sent import read_sent
 from mxseal.clock import Clock
@@ -28,6 +29,7 @@ from mxseal.events.types import (
 )
 from mxseal.relay.channel import Broken, Channel, network_error
 from mxseal.relay.handover import Session
+from mxseal.relay.recorder import Recorder
 from mxseal.relay.resolver import Host
 from mxseal.relay.routing import Target
 from mxseal.relay.verification import Verifier
@@ -79,6 +81,7 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     """`context(post_quantum)`: the client context of the configuration in force."""
     session: Callable[[Way, SSL.Context], Any]
     """What an earlier handshake with the same peer left to resume; None: nothing."""
+    recorder: Recorder | None = None
 
 
 class Opening:
@@ -131,12 +134,24 @@ class Opening:
             self._bus.publish(DeliveryClosed(at=self._clock.now(), dcid=self._dcid))
         return result
 
+    def _protocol(self) -> asyncio.Protocol:
+        recorder, way = self._around.recorder, self._way
+        if recorder is None or not recorder.armed:
+            return self._channel
+        known = Connection(
+            direction="delivery",
+            address=way.address,
+            names={tidy(way.host.name)},
+            domains={tidy(way.domain), tidy(way.target.domain)},
+        )
+        return recorder.delivery(self._channel, known, self._dcid)
+
     async def _connect(self) -> None:
         loop = asyncio.get_running_loop()
         source = self._delivery.source_address
         connecting = loop.create_task(
             loop.create_connection(
-                lambda: self._channel,
+                self._protocol,
                 self._way.address,
                 self._way.host.port,
                 local_addr=(source, 0) if source else None,

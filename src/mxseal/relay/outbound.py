@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 from OpenSSL import SSL
 
 from mxseal.clock import Clock
@@ -20,6 +21,7 @@ from mxseal.relay.channel import Broken
 from mxseal.relay.handover import Session
 from mxseal.relay.opening import Opening, Surroundings, Unreachable, Way, delivery_failed
 from mxseal.relay.queue import Job, Lane, Queue
+from mxseal.relay.recorder import Recorder
 from mxseal.relay.resolver import DnsFault, Host, Resolver
 from mxseal.relay.routing import Target, mail_domain
 from mxseal.relay.verification import Revoking, Verifier, no_lists
@@ -62,6 +64,10 @@ class Outbound:
         )
         self._sessions: dict[tuple[str, int, str, SSL.Context], Any] = {}
         self._classic: dict[tuple[str, int], float] = {}
+
+    def recorded_by(self, recorder: Recorder) -> None:
+        """Connections of which administrators want a recording get one."""
+        self._around = msgspec.structs.replace(self._around, recorder=recorder)
 
     async def work(self, queue: Queue, lane: Lane) -> None:
         """Deliver what waits in the lane over one connection after the other, until nothing does."""

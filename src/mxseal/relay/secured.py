@@ -9,6 +9,7 @@ from mxseal.events import types as facts
 from mxseal.relay.access import Judgement
 from mxseal.relay.clients import examine, explain, why_unverified
 from mxseal.relay.intake import Gate, Intake, Reception, Silent
+from mxseal.relay.overhearing import Overheard
 from mxseal.relay.pace import BARREN, Paced
 from mxseal.relay.resolver import ClientName
 from mxseal.smtp import replies
@@ -33,6 +34,8 @@ class Secured(Paced):
         self.icid = 0
         self._core: Server | None = None
         self._engine: Engine | None = None
+        self.tape: Overheard | None = None
+        """Set while the connection is recorded."""
         self._judgement: Judgement | None = None
         self.client = ClientName(None, verified=False)
         self.facts: TlsFacts | None = None
@@ -61,6 +64,8 @@ class Secured(Paced):
     def _begin_tls(self) -> None:
         asks = self._judgement is not None and self._judgement.asks_certificate
         self._engine = Engine(self._reception.context, server_side=True, ask_certificate=asks)
+        if self.tape is not None:
+            self.tape.secure(self._engine)
         self._gate.enter_tls()
         self._tls_counted = True
         self._handshake_began = self._intake.clock.monotonic()

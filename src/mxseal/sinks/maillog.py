@@ -374,6 +374,15 @@ def _worker_died(event: facts.WorkerDied) -> list[Line]:
     return [("Critical", f"Worker {event.worker}, PID {event.pid}, ended unexpectedly ({how}); {then}")]
 
 
+def _session_captured(event: facts.SessionCaptured) -> list[Line]:
+    what = "with message content" if event.content else "without message content"
+    return [("Info", f"{event.number} was recorded {what} for {event.user}: {event.name}")]
+
+
+def _session_capture_failed(event: facts.SessionCaptureFailed) -> list[Line]:
+    return [("Warning", f"The recording of {event.number} can't be stored: {_cut(event.error)}")]
+
+
 TABLE: dict[type[Event], Callable[[Any], list[Line]]] = {
     facts.ConnectionOpened: _connection_opened,
     facts.ConnectionJudged: _connection_judged,
@@ -417,6 +426,8 @@ TABLE: dict[type[Event], Callable[[Any], list[Line]]] = {
     facts.RevocationListFetched: _list_fetched,
     facts.RevocationListFailed: _list_failed,
     facts.ReloadRefused: _reload_refused,
+    facts.SessionCaptureFailed: _session_capture_failed,
+    facts.SessionCaptured: _session_captured,
     facts.WorkerDied: _worker_died,
     **ALERT_TABLE,
     **PUSH_TABLE,

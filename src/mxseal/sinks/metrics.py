@@ -267,6 +267,8 @@ COUNTED: dict[type[Event], tuple[Counted, ...]] = {
             lambda event: (_yes(event.expected),),
         ),
     ),
+    facts.SessionCaptured: _one("sessions_captured", "Connections that were recorded for an administrator"),
+    facts.SessionCaptureFailed: _one("session_captures_failed", "Recordings that could not be stored"),
     facts.WorkerDied: _one("workers_died", "Processes that ended unexpectedly"),
     facts.StorageTrouble: _one("storage_troubles", "Times that the disk began to refuse"),
     facts.StorageRecovered: _one("storage_recoveries", "Times that it took data again"),

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 from mxseal.storage import layout, peers, queuefile, state
+from mxseal.storage.captures import Captures
 from mxseal.storage.schema import HomeRefused, check_version
 from mxseal.storage.sealing import Seal, make_key_file
 from mxseal.storage.spool import Limits
@@ -30,6 +31,7 @@ class Home:
         self.key_file = root / "seal.key"
         self.spool = root / "spool"
         self.logs = root / "logs"
+        self.captures = root / "captures"
         self.run = root / "run"
         self.socket = self.run / "mxseal.sock"
         self._lock_file = root / "lock"
@@ -63,6 +65,10 @@ class Home:
     def open_state(self) -> State:
         """The home's state, with its secrets sealed under the key file."""
         return State(self.state_file, Seal.from_file(self.key_file))
+
+    def open_captures(self) -> Captures:
+        """The home's recordings, sealed under the key file."""
+        return Captures(self.captures, Seal.from_file(self.key_file))
 
     def share(self, number: int) -> Path:
         """The folder of one worker's share of the queue; made when it is missing."""

@@ -14,7 +14,7 @@ import msgspec
 from OpenSSL import SSL, crypto
 from OpenSSL._util import lib
 
-from mxseal.tls import strength
+from mxseal.tls import keylog, strength
 
 Version = Literal["TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"]
 
@@ -222,6 +222,7 @@ def _chooser(
         context = exact.get(name) or wildcard.get(name.partition(".")[2])
         if context is not None:
             connection.set_context(context)
+            keylog.follow(connection, context)
 
     return choose
 

@@ -16,7 +16,7 @@ from cryptography import x509
 from OpenSSL import SSL, crypto
 from OpenSSL._util import ffi, lib
 
-from mxseal.tls import clienthello
+from mxseal.tls import clienthello, keylog
 from mxseal.tls.facts import FaultKind, TlsFacts, TlsFault
 from mxseal.tls.identity import DER_KEPT
 from mxseal.tls.serverhello import ALERTS
@@ -125,6 +125,15 @@ class Engine:
                 connection.set_session(session)
             except ValueError:
                 return  # from before a configuration change: a full handshake it is
+
+    def tell_secrets(self, listener: keylog.Listener) -> None:
+        """Before the handshake: hand the lines of this connection's key log to `listener`, until
+        `keep_secrets`, which must follow."""
+        keylog.listen(self._connection, self._context, listener)
+
+    def keep_secrets(self) -> None:
+        """The end of `tell_secrets`."""
+        keylog.forget(self._connection)
 
     def start(self) -> None:
         """Client: put the ClientHello into the output. A server has nothing to do."""
