@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,46 +15,7 @@ from lab.place import free_ports
 from lab.process import until
 from lab.sink import Sink
 from tests.e2e.estate import at, document, envelope, hop
-from tests.faces.ssh_serving import client
-
-
-class Remote:
-    """A gateway with SSH on, and a key that may log in."""
-
-    def __init__(self, gateway: Gateway, ports: tuple[int, int, int], folder: Path) -> None:
-        self.gateway = gateway
-        self.smtp, self.port, self.other = ports
-        self._folder = folder
-        self._ssh, self._environment = client()
-        self._key = folder / "id"
-        keygen = [
-            str(self._ssh.with_name("ssh-keygen")),
-            "-q",
-            "-t",
-            "ed25519",
-            "-N",
-            "",
-            "-f",
-            str(self._key),
-        ]
-        subprocess.run(keygen, check=True, env=self._full())
-        gateway.text("userconfig", "sshkey", "add", "admin", f"{self._key}.pub")
-
-    def _full(self) -> dict[str, str]:
-        return dict(os.environ) | self._environment
-
-    def run(self, *words: str, known: bool = False) -> subprocess.CompletedProcess[str]:
-        """`known`: the host key must be the one of the first login."""
-        options = {
-            "IdentityFile": self._key,
-            "IdentitiesOnly": "yes",
-            "BatchMode": "yes",
-            "UserKnownHostsFile": self._folder / "known",
-            "StrictHostKeyChecking": "yes" if known else "accept-new",
-        }
-        told = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
-        line = [str(self._ssh), "-F", "/dev/null", "-p", str(self.port), *told, "admin@127.0.0.1", *words]
-        return subprocess.run(line, capture_output=True, text=True, timeout=60, check=False, env=self._full())
+from tests.e2e.remote import Remote
 
 
 @pytest.fixture

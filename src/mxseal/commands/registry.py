@@ -51,6 +51,13 @@ class Command(msgspec.Struct, frozen=True):
         return len(self.words) > 1 and "read-only" not in self.roles
 
     @property
+    def permitted(self) -> str:
+        """Who may run it, as people say it."""
+        if "read-only" in self.roles:
+            return "any"
+        return " or ".join(sorted({"administrator", *self.roles}))
+
+    @property
     def makes(self) -> bool:
         """Whether it makes something new: the present values are those that it has when nothing is said."""
         return self.words[-1] in {"new", "add"}
@@ -114,6 +121,7 @@ class Parser(click.Command):
             params=[parameter.parser for parameter in entry.parameters],
             help=f"{entry.summary}.\n\n{doc}" if doc else f"{entry.summary}.",
             short_help=entry.summary,
+            epilog=f"Role: {entry.permitted}.",
             context_settings=_NO_HELP_OPTION,
         )
         self.entry = entry
@@ -227,7 +235,7 @@ class Registry:
         entries = tuple(
             Entry(word, (*group, word), node.commands[word].get_short_help_str(200)) for word in inner
         )
-        shown = state_of(inner)
+        shown = state_of([word for word in inner if _needs_nothing(node.commands[word])])
         return Menu(group, node.help or "", entries, (*group, shown) if shown else ())
 
     def command(self, words: Sequence[str]) -> Command | None:
@@ -300,6 +308,10 @@ class Registry:
     def describe(self) -> list[dict[str, Any]]:
         """Every command for programs, in the order of their words."""
         return [entry.describe() for entry in sorted(self._commands, key=lambda entry: entry.words)]
+
+
+def _needs_nothing(node: click.Command) -> bool:
+    return isinstance(node, Parser) and not any(entry.needed for entry in node.entry.parameters)
 
 
 def _completion(item: CompletionItem[Any]) -> Completion:

@@ -250,8 +250,7 @@ class Runner:
 def _authorise(entry: Command, context: Context) -> None:
     """Raises CommandFailed when the caller may not run it."""
     if not allowed(context.role, entry.roles):
-        needed = " or ".join(sorted({"administrator", *entry.roles}))
-        sentence = f"'{' '.join(entry.words)}' needs the role {needed}; yours is {context.role}"
+        sentence = f"'{' '.join(entry.words)}' needs the role {entry.permitted}; yours is {context.role}"
         raise CommandFailed(sentence, NOT_ALLOWED)
 
 
