@@ -81,9 +81,9 @@ def test_who_reads_a_tail_slowly_holds_up_neither_the_log_nor_anybody_else(serve
     )
     assert slow.stdout is not None
     assert slow.stdout.read(1)
-    line = "x" * 4000
+    lines = "\n".join(["x" * 4000] * 200)
     for _ in range(20):  # 16 MB: far beyond what the client, the connection and the session can hold
-        server.do(lambda: [server.services.write_log(line) for _ in range(200)])
+        server.do(lambda: server.services.write_log(lines))
     done = server.run("version")
     assert done.returncode == 0
     assert server.ended().words == ("version",)  # the slow one waits
