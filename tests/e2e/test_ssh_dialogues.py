@@ -19,7 +19,7 @@ from mxseal.commands import catalogue
 from mxseal.commands.registry import Registry
 from tests.e2e.estate import at, document, envelope
 from tests.e2e.remote import PROMPT, Remote
-from tests.faces.terminal import run, terminal
+from tests.faces.terminal import Terminal, run, terminal
 
 MENU = "Choose the operation you want to perform:"
 
@@ -59,74 +59,70 @@ def test_every_configuration_command_opens_its_menu_and_an_empty_line_leaves_it(
         assert screen.status() == 0
 
 
+def walk(screen: Terminal, *steps: tuple[str, str]) -> None:
+    """What is typed, and what comes then; step by step."""
+    for typed, comes in steps:
+        screen.type(f"{typed}\n")
+        screen.expect(comes)
+
+
+MAKE = (
+    ("certconfig", "[]> "),
+    ("certificate", "[]> "),
+    ("new", "Enter a name for this certificate profile:\r\n[]> "),
+    ("selfmade", "Enter Common Name:\r\n[]> "),
+    ("mx.lab.test", "Further host names, if any:\r\n[]> "),
+    ("", "Enter Organization:\r\n[]> "),
+    ("Widgets", "Enter Organizational Unit:\r\n[]> "),
+    ("", "Enter Locality or City:\r\n[]> "),
+    ("", "Enter State or Province:\r\n[]> "),
+    ("", "Enter Country (2 letter code):\r\n[]> "),
+    ("NL", "Duration before expiration (in days):\r\n[3650]> "),
+    ("365", "Kind of private key:\r\n"),
+    ("ecdsa-p256", "Do you want to view the CSR?\r\n[Y]> "),
+    ("", "-----BEGIN CERTIFICATE REQUEST-----"),
+)
+ASSIGN = (
+    ("listenerconfig", "[]> "),
+    ("EDIT", "1. IncomingMail\r\n[]> "),
+    ("1", "- HOSTACCESS - "),
+    ("cert", "Choose the certificate to apply:\r\n1. Demo\r\n2. selfmade\r\n3. mx2026\r\n[1]> "),
+    ("3", "Listener IncomingMail uses mx2026"),
+)
+
+
 def test_a_certificate_is_made_pasted_assigned_and_served_with_nothing_but_questions(
     remote: Remote, authority: Authority
 ) -> None:
     made, chain = issued(authority, "mx.lab.test")
     with remote.terminal() as screen:
         screen.expect(PROMPT)
-        for typed, comes in (
-            ("certconfig", "[]> "),
-            ("certificate", "[]> "),
-            ("new", "Enter a name for this certificate profile:\r\n[]> "),
-            ("selfmade", "Enter Common Name:\r\n[]> "),
-            ("mx.lab.test", "Further host names, if any:\r\n[]> "),
-            ("", "Enter Organization:\r\n[]> "),
-            ("Widgets", "Enter Organizational Unit:\r\n[]> "),
-            ("", "Enter Locality or City:\r\n[]> "),
-            ("", "Enter State or Province:\r\n[]> "),
-            ("", "Enter Country (2 letter code):\r\n[]> "),
-            ("NL", "Duration before expiration (in days):\r\n[3650]> "),
-            ("365", "Kind of private key:\r\n"),
-            ("ecdsa-p256", "Do you want to view the CSR?\r\n[Y]> "),
-            ("", "-----BEGIN CERTIFICATE REQUEST-----"),
-        ):
-            screen.type(f"{typed}\n")
-            screen.expect(comes)
+        walk(screen, *MAKE)
         assert "selfmade" in screen.expect("- EDIT - ")
         screen.expect("[]> ")
-        screen.type("paste\n")
+        walk(
+            screen,
+            ("paste", "[]> "),
+            ("mx2026", "Paste the certificate"),
+            (f"{chain[0]}.", "Subject: CN=mx.lab.test"),
+            (f"{made.key_pem.decode()}.", "Do you want to add an intermediate certificate?\r\n[N]> "),
+            ("y", "Paste intermediate"),
+            (f"{chain[1]}.", "[N]> "),
+            ("", "mx2026 was imported (ECDSA P-256, 1 intermediate)"),
+        )
         screen.expect("[]> ")
-        screen.type("mx2026\n")
-        screen.expect("Paste the certificate")
-        screen.type(f"{chain[0]}.\n")
-        screen.expect("Subject: CN=mx.lab.test")
-        screen.expect("Paste private key")
-        screen.type(f"{made.key_pem.decode()}.\n")
-        screen.expect("Do you want to add an intermediate certificate?\r\n[N]> ")
-        screen.type("y\n")
-        screen.expect("Paste intermediate")
-        screen.type(f"{chain[1]}.\n")
-        screen.expect("[N]> ")
-        screen.type("\n")
-        screen.expect("mx2026 was imported (ECDSA P-256, 1 intermediate)")
-        screen.expect("[]> ")
-        screen.type("\n")
-        screen.expect("[]> ")
-        screen.type("\n")
-        screen.expect(PROMPT)
-        for typed, comes in (
-            ("listenerconfig", "[]> "),
-            ("EDIT", "1. IncomingMail\r\n[]> "),
-            ("1", "- HOSTACCESS - "),
-            ("cert", "Choose the certificate to apply:\r\n1. Demo\r\n2. selfmade\r\n3. mx2026\r\n[1]> "),
-            ("3", "Listener IncomingMail uses mx2026"),
-        ):
-            screen.type(f"{typed}\n")
-            screen.expect(comes)
+        walk(screen, ("", "[]> "), ("", PROMPT), *ASSIGN)
         screen.expect("- HOSTACCESS - ")
         screen.expect("[]> ")
-        screen.type("\n")
-        screen.expect("[]> ")
-        screen.type("\n")
-        screen.expect(PROMPT)
-        screen.type("commit\n")
-        screen.expect("[]> ")
-        screen.type("a certificate of our own\n")
-        screen.expect("Listener IncomingMail serves the certificate mx2026")
+        walk(
+            screen,
+            ("", "[]> "),
+            ("", PROMPT),
+            ("commit", "[]> "),
+            ("a certificate of our own", "Listener IncomingMail serves the certificate mx2026"),
+        )
     seen = s_client(at(remote.smtp))
-    leaf = x509.load_pem_x509_certificate(seen.chain[0])
-    assert leaf == made.certificate
+    assert x509.load_pem_x509_certificate(seen.chain[0]) == made.certificate
     assert len(seen.chain) == 2
 
 
