@@ -65,6 +65,7 @@ from mxseal.storage.numbers import Numbers
 from mxseal.storage.peers import PeersFile
 from mxseal.storage.ports import Revision, StorageRefused
 from mxseal.storage.state import SealedSecrets
+from mxseal.storage.tokens import Tokens
 from mxseal.storage.users import Users
 from mxseal.storage.web import WebStore
 
@@ -217,6 +218,10 @@ class Gateway:
     @property
     def users(self) -> Users:
         return self.state.users
+
+    @property
+    def tokens(self) -> Tokens:
+        return self.state.tokens
 
     @property
     def web(self) -> WebStore:

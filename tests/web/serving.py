@@ -27,7 +27,7 @@ from mxseal.config.toml import render
 from mxseal.events.bus import Bus
 from mxseal.events.types import Event
 from mxseal.faces.http import HttpFace
-from mxseal.faces.http_site import HttpServices
+from mxseal.faces.http_services import HttpServices
 from mxseal.faces.web.sessions import Caller
 from mxseal.faces.web.site import Site
 from mxseal.relay.orders import LaneState, Selection
@@ -185,7 +185,7 @@ class WebServing:
             self.services.users.put(User(name=name, role=role, password=CHEAP.hash(PASSWORD)))
         self._stop, self._loop = asyncio.Event(), asyncio.get_running_loop()
         face = HttpFace(Runner(registry(), self.records.append), cast("HttpServices", self.services))
-        self.site = cast("Any", face)._app._app.routes[-1].app.state.site
+        self.site = cast("Any", face.site.web).state.site
         self.site.login._hasher = CHEAP
         self.site.login._nobody = CHEAP.hash("")
         assert await face.start() == []

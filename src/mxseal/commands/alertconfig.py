@@ -12,11 +12,12 @@ from pydantic import ValidationError
 from mxseal.alerts.alert import CLASSES, SEVERITIES
 from mxseal.alerts.examples import KINDS, examples_of
 from mxseal.alerts.outbox import Attempt, Receiver, secret_name
-from mxseal.commands.configuration import change, moment
+from mxseal.commands.configuration import change
 from mxseal.commands.context import CommandFailed, Context
 from mxseal.commands.parameters import Argument, Option, Secret
 from mxseal.commands.registry import command
 from mxseal.commands.results import Column, Data, Done, Parts, Problems, Result, Table, Text
+from mxseal.commands.times import moment
 from mxseal.commands.words import nearest
 from mxseal.config.check import Problem
 from mxseal.config.model import AlertRecipient, Alerts, Document, Webhook

@@ -37,6 +37,7 @@ from mxseal.commands import (
     sslconfig,
     system,
     tlsreport,
+    tokenconfig,
     trackingconfig,
     trackmessage,
     users,
@@ -80,6 +81,7 @@ MODULES = (
     peers,
     system,
     users,
+    tokenconfig,
     sshconfig,
 )
 

@@ -194,7 +194,13 @@ class _Checked(msgspec.Struct, frozen=True):
     was_repaired: bool = False
 
 
-@command("certconfig", "check", role="read-only", summary="Check a certificate and its chain, or all of them")
+@command(
+    "certconfig",
+    "check",
+    role="read-only",
+    summary="Check a certificate and its chain, or all of them",
+    reads=False,
+)
 async def certconfig_check(
     ctx: Context,
     name: Annotated[str | None, Argument("Name of the certificate", complete=certificate_names)] = None,

@@ -296,7 +296,14 @@ def crl_setup(
 # --- fetch ------------------------------------------------------------------------------------------------
 
 
-@command("certconfig", "crl", "update", role=_FETCHERS, summary="Fetch lists now")
+@command(
+    "certconfig",
+    "crl",
+    "update",
+    role=_FETCHERS,
+    summary="Fetch lists now",
+    streams=True,
+)
 def crl_update(
     ctx: Context,
     names: Annotated[

@@ -105,7 +105,12 @@ _HOST = (
 )
 
 
-@command("tlsverify", role=_TESTERS, summary="Connect to a mail server with TLS and verify its certificate")
+@command(
+    "tlsverify",
+    role=_TESTERS,
+    summary="Connect to a mail server with TLS and verify its certificate",
+    streams=True,
+)
 async def tlsverify(
     ctx: Context,
     domain: Annotated[str, Argument("The domain whose mail the server takes; without it you are asked")] = "",
@@ -183,7 +188,10 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @command(
-    "testreceiver", role=_TESTERS, summary="Test the TLS of all mail servers of a domain, or of one host"
+    "testreceiver",
+    role=_TESTERS,
+    summary="Test the TLS of all mail servers of a domain, or of one host",
+    streams=True,
 )
 async def testreceiver(
     ctx: Context,

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import re
-import time
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 from mxseal.certs.live import unusable
@@ -14,6 +11,7 @@ from mxseal.commands.context import CommandFailed, Context, Role
 from mxseal.commands.parameters import Argument, FileText, Option, OutputFile
 from mxseal.commands.registry import command
 from mxseal.commands.results import Column, Done, File, Problems, Result, Table, Text
+from mxseal.commands.times import moment, when
 from mxseal.config.check import Problem, advice, check
 from mxseal.config.diff import Change
 from mxseal.config.history import Built, Commit, Committed, Conflict, NothingToCommit, Rejected
@@ -24,8 +22,6 @@ from mxseal.storage.ports import Revision, StorageRefused
 Changers: tuple[Role, ...] = ("operator", "certificate-officer")
 """Roles that may change part of the configuration, and so commit what they changed."""
 _COMMENT = "Please enter some comments describing your changes:"
-_MOMENT = "%a %b %d %H:%M:%S %Y"
-_RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 _SURE = "Are you sure you want to clear all changes since the last commit?"
 
 
@@ -118,21 +114,6 @@ def _revision(revision: Revision) -> str:
     return f"revision {revision.number} by {revision.user}{comment}, {moment(revision.at)}"
 
 
-def moment(at: float) -> str:
-    """Local time as the reference's dialogues print it: 'Mon Feb 16 09:31:02 2026 GMT'."""
-    return datetime.fromtimestamp(at, UTC).astimezone().strftime(f"{_MOMENT} %Z").strip()
-
-
-def moment_of(text: str) -> float | None:
-    """The time of a text that `moment` made, or that programs get (RFC 3339, UTC); None for any other."""
-    try:
-        if _RFC3339.fullmatch(text):
-            return datetime.fromisoformat(text).timestamp()
-        return time.mktime(time.strptime(text[:24], _MOMENT)) if len(text) >= 24 else None
-    except (ValueError, OverflowError):
-        return None
-
-
 @command("rebasechanges", role=Changers, summary="Put your changes on top of what others committed")
 def rebasechanges(
     ctx: Context,
@@ -223,7 +204,7 @@ def rollbackconfig(
     history = ctx.services.history
     if revision is None:
         columns = (Column("Revision"), Column("Date"), Column("User"), Column("Comment"))
-        rows = tuple((r.number, moment(r.at), r.user, r.comment) for r in history.revisions())
+        rows = tuple((r.number, when(r.at), r.user, r.comment) for r in history.revisions())
         return Table(columns, rows)
     if history.revision(revision) is None:
         raise CommandFailed(f"There is no revision {revision}. 'rollbackconfig' lists those that are kept")

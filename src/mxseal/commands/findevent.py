@@ -7,11 +7,11 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from mxseal.commands import tracking_export
-from mxseal.commands.configuration import moment
 from mxseal.commands.context import CommandFailed, Context
 from mxseal.commands.parameters import Option, OutputFile
 from mxseal.commands.registry import command
 from mxseal.commands.results import Column, File, Parts, Result
+from mxseal.commands.times import moment
 from mxseal.commands.tracked import FullTable, asked, peer, plain, tls_out_words, tls_words
 from mxseal.commands.trackmessage import told
 from mxseal.commands.when import HOW, moment_of

@@ -8,12 +8,12 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from pydantic import BaseModel, ValidationError
 
-from mxseal.commands.configuration import moment
 from mxseal.commands.context import CommandFailed, Context
 from mxseal.commands.parameters import Argument, Option
 from mxseal.commands.registry import command
 from mxseal.commands.results import Column, Done, Field, Record, Result, Table
 from mxseal.commands.staging import stage
+from mxseal.commands.times import when
 from mxseal.config.model import Document, LogKind, LogLevel, Logs, LogSubscription, SyslogPush
 from mxseal.config.subscriptions import ALWAYS, LEADER_ONLY, LogWanted, port_of, wanted
 
@@ -171,7 +171,7 @@ def logconfig_status(ctx: Context) -> Result:
             each.log,
             each.server,
             each.state,
-            None if each.since is None else moment(each.since),
+            when(each.since, "-"),
             each.sent,
             each.waiting,
             each.lost,

@@ -164,7 +164,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     ] = 0
 
 
-@command("grep", role="read-only", summary="Search a log: grep [options] REGEX LOG")
+@command("grep", role="read-only", summary="Search a log: grep [options] REGEX LOG", streams=True)
 async def grep(
     ctx: Context,
     words: Annotated[
@@ -199,7 +199,12 @@ def _found(ctx: Context, wanted: _Search) -> Result:
     return Stream(_pages(texts, ctx.client) if paged else texts, _lines)
 
 
-@command("tail", role="read-only", summary="Show the end of a log, and each new line as it is written")
+@command(
+    "tail",
+    role="read-only",
+    summary="Show the end of a log, and each new line as it is written",
+    streams=True,
+)
 async def tail(
     ctx: Context,
     log: Annotated[str, Argument("The log; without it you are asked", complete=names)] = "",

@@ -8,11 +8,11 @@ from typing import Annotated, Any, Literal
 
 import apsw
 
-from mxseal.commands.configuration import moment
 from mxseal.commands.context import CommandFailed, Context
 from mxseal.commands.parameters import Argument, Option
 from mxseal.commands.registry import command
 from mxseal.commands.results import Column, Field, Record, Result, Table
+from mxseal.commands.times import moment
 from mxseal.storage.peers import JUDGED, Direction, Names, Peer
 from mxseal.tls.observed import one_line
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from typing import Annotated, Literal
 
-from mxseal.commands.configuration import moment
 from mxseal.commands.context import CommandFailed, Context
 from mxseal.commands.levels import level_words, read_level
 from mxseal.commands.parameters import Argument, Option
 from mxseal.commands.registry import command
-from mxseal.commands.results import Column, Done, Field, Parts, Record, Result, Table
+from mxseal.commands.results import Cell, Column, Done, Field, Parts, Record, Result, Table
+from mxseal.commands.times import when
 from mxseal.config.values import domain_name
 from mxseal.relay.orders import LaneState, Order, Selection
 from mxseal.relay.resolver import DnsFault
@@ -36,7 +36,7 @@ async def showrecipients(
     limit: Annotated[int, Option("List at most this many", least=1, most=100_000)] = 100,
 ) -> Result:
     """The oldest message comes first. The last column says what the last attempt gave."""
-    rows: list[tuple[str | int, ...]] = []
+    rows: list[tuple[Cell, ...]] = []
     left_out = 0
     wanted = match.lower()
     async for queued in ctx.services.mail.waiting():
@@ -56,7 +56,7 @@ async def showrecipients(
                     recipient.address,
                     envelope.size,
                     recipient.attempts,
-                    "now" if due <= ctx.services.now() else moment(due),
+                    when(due, text="now" if due <= ctx.services.now() else ""),
                     recipient.last_error,
                 )
             )
@@ -145,7 +145,7 @@ async def hoststatus(ctx: Context, host: Annotated[str, Argument("A recipient do
     fields = [
         Field("Host", domain),
         Field("Status", "down" if False in states else "up" if True in states else "unknown"),
-        Field("Last activity", moment(seen) if seen else "none since the start"),
+        Field("Last activity", when(seen or None, "none since the start")),
         Field("Waiting recipients", waiting),
         Field("Connections", sum(lane.connected for lane in lanes)),
         Field("Delivered recipients", sum(lane.delivered for lane in lanes)),
@@ -282,7 +282,7 @@ async def showmessage(ctx: Context, mid: Annotated[int, Argument("The message", 
         Field("MID", envelope.mid),
         Field("From", f"<{envelope.sender}>", "sender"),
         Field("Bytes", envelope.size, "size"),
-        Field("Queued", moment(envelope.queued_at), "queued_at"),
+        Field("Queued", when(envelope.queued_at), "queued_at"),
         Field("ICID", envelope.icid),
         Field("Bounce of MID", envelope.dsn_for, "bounce_of"),
         Field("TLS level of its own", envelope.tls_level, "level"),
@@ -291,10 +291,10 @@ async def showmessage(ctx: Context, mid: Annotated[int, Argument("The message", 
         Column("RID"), Column("To"), Column("Attempts"), Column("Next attempt"), Column("Last result"),
         Column("TLS level", "level"), Column("From", "level_from"),
     )  # fmt: skip
-    rows: list[tuple[str | int, ...]] = []
+    rows: list[tuple[Cell, ...]] = []
     for each in queued.recipients:
         target = routing.target_of(each.address, envelope.sender, own_level(envelope))
-        due = "now" if each.next_attempt <= now else moment(each.next_attempt)
+        due = when(each.next_attempt, text="now" if each.next_attempt <= now else "")
         rows.append(
             (each.rid, each.address, each.attempts, due, each.last_error, target.tls, target.level_from)
         )

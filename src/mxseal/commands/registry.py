@@ -21,7 +21,7 @@ from click.shell_completion import CompletionItem, ShellComplete
 
 from mxseal.commands.context import Context, Role
 from mxseal.commands.menus import SUBJECT, Entry, Layout, Menu, explained, in_order, state_of
-from mxseal.commands.parameters import Parameter, Secret, parameters_of
+from mxseal.commands.parameters import FileBytes, FileText, OutputFile, Parameter, Secret, parameters_of
 from mxseal.commands.words import nearest
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -62,6 +62,19 @@ class Command(msgspec.Struct, frozen=True):
         """Whether it makes something new: the present values are those that it has when nothing is said."""
         return self.words[-1] in {"new", "add"}
 
+    asked: bool | None = None
+    """Whether it is a question that changes nothing, where that does not show in the rest."""
+    streams: bool = False
+    """Whether its result comes piece by piece."""
+
+    @property
+    def reads(self) -> bool:
+        """Whether it is a question that changes nothing and has neither secrets nor files: a GET."""
+        if self.asked is not None:
+            return self.asked
+        mine = any(entry.kind in (Secret, FileText, FileBytes, OutputFile) for entry in self.parameters)
+        return "read-only" in self.roles and not mine
+
     @property
     def secret_flags(self) -> list[str]:
         return [flag for entry in self.parameters if entry.kind is Secret for flag in entry.flags]
@@ -71,6 +84,8 @@ class Command(msgspec.Struct, frozen=True):
             "words": list(self.words),
             "roles": list(self.roles),
             "summary": self.summary,
+            "reads": self.reads,
+            "streams": self.streams,
             "description": inspect.getdoc(self.function) or "",
             "parameters": [entry.describe() for entry in self.parameters],
         }
@@ -82,17 +97,23 @@ def command(
     summary: str,
     present: Present | None = None,
     order: tuple[str, ...] = (),
+    reads: bool | None = None,
+    streams: bool = False,
 ) -> Callable[[F], F]:
     """Mark a function as the command called `words`. `role`: who may run it beside administrators.
 
     For a command that changes what is there, `present` gives the values that it would change, as they would
     be typed: the defaults of its dialogue; for one that makes something, those that it has else. `order`: the
-    parameters that are asked first, in this order.
+    parameters that are asked first, in this order. `reads`: whether it changes nothing, for those that
+    everybody may run and those that only few may; left out: see `Command.reads`. `streams`: its result is a
+    Stream.
     """
     roles = (role,) if isinstance(role, str) else role
 
     def mark(function: F) -> F:
-        made = Command(words, roles, summary, function, present=present, order=order)
+        made = Command(
+            words, roles, summary, function, present=present, order=order, asked=reads, streams=streams
+        )
         setattr(function, _MARK, made)
         return function
 

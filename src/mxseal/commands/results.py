@@ -9,7 +9,15 @@ import msgspec
 
 from mxseal.config.check import Problem
 
-Cell = str | int | float | bool | None
+
+class Shown(msgspec.Struct, frozen=True):
+    """A cell that people see as `text` and programs get as `value`, such as a moment."""
+
+    text: str
+    value: str | int | float | bool | None
+
+
+Cell = str | int | float | bool | Shown | None
 """One value of a table or record. Numbers stand to the right."""
 
 
@@ -61,7 +69,7 @@ class Record(msgspec.Struct, frozen=True):
         plain: dict[str, Any] = {}
         for field in self.fields:
             table = plain.setdefault(json_key(field.section), {}) if field.section else plain
-            table[field.key or json_key(field.label)] = field.value
+            table[field.key or json_key(field.label)] = _plain(field.value)
         return plain
 
 
@@ -85,7 +93,7 @@ class Table(msgspec.Struct, frozen=True):
 
     def to_json(self) -> Any:
         keys = [column.key or json_key(column.title) for column in self.columns]
-        return [dict(zip(keys, row, strict=True)) for row in self.rows]
+        return [dict(zip(keys, map(_plain, row), strict=True)) for row in self.rows]
 
 
 class Problems(msgspec.Struct, frozen=True):
@@ -134,6 +142,10 @@ class Parts(msgspec.Struct, frozen=True):
 
 
 Result = Text | Data | Done | Record | Table | Problems | File | Stream | Parts
+
+
+def _plain(value: Any) -> Any:
+    return value.value if isinstance(value, Shown) else value
 
 
 def json_key(label: str) -> str:

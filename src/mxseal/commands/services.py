@@ -24,6 +24,7 @@ from mxseal.relay.recordings import Recordings
 from mxseal.relay.resolver import Resolver
 from mxseal.storage.peers import PeersFile
 from mxseal.storage.ports import Queued, Revision, Secrets
+from mxseal.storage.tokens import Tokens
 from mxseal.storage.tracking.file import TrackingFile
 from mxseal.storage.users import Users
 
@@ -162,6 +163,11 @@ class Services(Protocol):
     @property
     def users(self) -> Users:
         """Who may log in over SSH, and who did."""
+        ...
+
+    @property
+    def tokens(self) -> Tokens:
+        """Who may use the API."""
         ...
 
     @property

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from mxseal.commands.configuration import moment
 from mxseal.commands.context import Context
 from mxseal.commands.parameters import Argument
 from mxseal.commands.registry import command
 from mxseal.commands.results import Data, Done, Field, Record, Result, Text
+from mxseal.commands.times import moment, when
 
 
 def _duration(seconds: float) -> str:
@@ -38,10 +38,10 @@ async def status(
     detail: Annotated[Literal["detail"] | None, Argument("Also the figures that are rarely needed")] = None,
 ) -> Result:
     """Gauges say what is now, counters what happened since the gateway was started."""
-    now = ctx.services.now()
+    now, started = ctx.services.now(), ctx.services.started_at
     head = (
-        Field("Status as of", moment(now), "as_of"),
-        Field("Up since", f"{moment(ctx.services.started_at)} ({_duration(now - ctx.services.started_at)})"),
+        Field("Status as of", when(now), "as_of"),
+        Field("Up since", when(started, text=f"{moment(started)} ({_duration(now - started)})")),
         Field("Configuration revision", ctx.services.history.current().number, "revision"),
     )
     figures = tuple(
@@ -57,7 +57,7 @@ def uptime(ctx: Context) -> Result:
     started = ctx.services.started_at
     seconds = ctx.services.now() - started
     return Record((
-        Field("Up since", moment(started)),
+        Field("Up since", when(started)),
         Field("Uptime", _duration(seconds)),
         Field("Seconds", int(seconds)),
     ))  # fmt: skip

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from mxseal.commands.configuration import moment
 from mxseal.commands.context import Context
 from mxseal.commands.parameters import Argument, Option
 from mxseal.commands.registry import command
 from mxseal.commands.results import Column, Result
+from mxseal.commands.times import moment
 from mxseal.commands.tracked import FullTable, asked, plain
 from mxseal.storage.tracking.totals import DAY, HOUR, Count, Partner, Span
 from mxseal.storage.tracking.values import TLS_STATES, Side

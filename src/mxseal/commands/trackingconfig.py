@@ -7,11 +7,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ValidationError
 
-from mxseal.commands.configuration import change, moment
+from mxseal.commands.configuration import change
 from mxseal.commands.context import CommandFailed, Context
 from mxseal.commands.parameters import Option
 from mxseal.commands.registry import UsageFault, command
 from mxseal.commands.results import Field, Result
+from mxseal.commands.times import moment
 from mxseal.commands.tracked import FullRecord, asked, plain
 from mxseal.config.model import Tracking
 from mxseal.storage.tracking.file import Status

@@ -15,11 +15,11 @@ from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, InvalidHashError
 
 from mxseal.certs.sshkeys import KeyRefused, read_public_key
-from mxseal.commands.configuration import moment
 from mxseal.commands.context import ROLES, CommandFailed, Context, Role
 from mxseal.commands.parameters import Argument, FileText, Option, Secret
 from mxseal.commands.registry import command
-from mxseal.commands.results import Column, Done, Result, Table
+from mxseal.commands.results import Cell, Column, Done, Result, Table
+from mxseal.commands.times import moment, when
 from mxseal.storage.ports import StorageRefused
 from mxseal.storage.users import Login, User, UserKey
 
@@ -96,7 +96,7 @@ async def _hashed(name: str, password: Secret) -> str:
 # --- users --------------------------------------------------------------------------------------------------
 
 
-@command("userconfig", "list", role="administrator", summary="List the users and their roles")
+@command("userconfig", "list", role="administrator", summary="List the users and their roles", reads=True)
 def userconfig_list(ctx: Context) -> Result:
     users = ctx.services.users
     rows = tuple(
@@ -235,7 +235,12 @@ def _is(stored: str, password: str) -> bool:
 
 
 @command(
-    "userconfig", "sshkey", "list", role="administrator", summary="List the public keys of a user, or of all"
+    "userconfig",
+    "sshkey",
+    "list",
+    role="administrator",
+    summary="List the public keys of a user, or of all",
+    reads=True,
 )
 def userconfig_sshkey_list(
     ctx: Context, name: Annotated[str | None, Argument("Name of the user", complete=names)] = None
@@ -243,7 +248,7 @@ def userconfig_sshkey_list(
     users = ctx.services.users
     chosen = users.all() if name is None else [_user(ctx, name)]
     rows = tuple(
-        (user.name, key.fingerprint, key.kind, key.comment, moment(key.added))
+        (user.name, key.fingerprint, key.kind, key.comment, when(key.added))
         for user in chosen
         for key in users.keys(user.name)
     )
@@ -326,11 +331,11 @@ def last(
     return Table(columns, rows, empty="Nobody has logged in yet.")
 
 
-def _row(login: Login, now: float) -> tuple[str, ...]:
+def _row(login: Login, now: float) -> tuple[Cell, ...]:
     end = login.ended
-    how = "still logged in" if end is None else moment(end) + (f" ({login.ending})" if login.ending else "")
+    how = moment(end) + (f" ({login.ending})" if login.ending else "") if end is not None else ""
     minutes = int((now if end is None else end) - login.began) // 60
     return (
-        login.user, login.remote, login.face, login.method, moment(login.began), how,
-        f"{minutes // 60}:{minutes % 60:02}",
+        login.user, login.remote, login.face, login.method, when(login.began),
+        when(end, "still logged in", text=how), f"{minutes // 60}:{minutes % 60:02}",
     )  # fmt: skip

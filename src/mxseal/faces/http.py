@@ -25,7 +25,8 @@ from mxseal.config.problem import Problem, key_path
 from mxseal.faces.http_guard import Guard
 from mxseal.faces.http_port import HttpPort, Places, Service, listening
 from mxseal.faces.http_redirect import to_https
-from mxseal.faces.http_site import HttpServices, compose
+from mxseal.faces.http_services import HttpServices
+from mxseal.faces.http_site import Site
 
 _RETRY = 30.0
 _PATIENCE = 3.0
@@ -56,7 +57,7 @@ class HttpFace:
     def __init__(self, runner: Runner, services: HttpServices) -> None:
         self._services = services
         self._clock = services.clock
-        self._app = compose(runner, services)
+        self.site = Site(runner, services)
         self._places = Places()
         self._ports: dict[Place, HttpPort] = {}
         self._prepared: dict[Place, socket.socket] = {}
@@ -116,6 +117,7 @@ class HttpFace:
             self._retry = None
         self.forget()
         ports, self._ports = list(self._ports.values()), {}
+        self.site.leave()
         await asyncio.gather(*(port.stop(_PATIENCE) for port in ports))
 
     def _apply(self, document: Document) -> list[Problem]:
@@ -164,7 +166,7 @@ class HttpFace:
             )
         except WebTlsRefused as refused:
             return refused.problem
-        return Service(self._app, context)
+        return Service(self.site, context)
 
 
 def _wanted(document: Document) -> list[_Wanted]:

@@ -42,9 +42,3 @@ def within(remote: str, networks: Sequence[str]) -> bool:
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
         address = address.ipv4_mapped
     return any(address in ipaddress.ip_network(network) for network in networks)
-
-
-def no_tokens(_request: Request) -> Response:
-    """There are none yet."""
-    said = "This address may not read the metrics: 'metricsconfig allow' lets it, once committed.\n"
-    return PlainTextResponse(said, 403)

@@ -2,49 +2,47 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
-from starlette.types import ASGIApp
+from starlette.types import Receive, Scope, Send
 
 from mxseal.commands.running import Runner
+from mxseal.faces.api.app import Api
 from mxseal.faces.http_guard import Guard
-from mxseal.faces.http_metrics import MetricsPage, no_tokens
+from mxseal.faces.http_metrics import MetricsPage
+from mxseal.faces.http_services import HttpServices
 from mxseal.faces.web import site as web
-from mxseal.faces.web.sessions import WebServices
 
 
-class HttpServices(WebServices, Protocol):
-    """What the HTTP faces need beside what the commands need."""
-
-    @property
-    def ready(self) -> bool:
-        """Whether mail is taken: all workers run, and nothing is stopping."""
-        ...
-
-
-def compose(runner: Runner, services: HttpServices) -> ASGIApp:
+class Site:
     """The application of every HTTPS port."""
 
-    async def live(_request: Request) -> Response:
+    def __init__(self, runner: Runner, services: HttpServices) -> None:
+        self._services = services
+        self._api = Api(runner, services)
+        self.web = web.build(runner, services)
+        routes = [
+            Route("/health/live", self._live),
+            Route("/health/ready", self._ready),
+            Route("/metrics", MetricsPage(services, self._api.turned_away).answer),
+            Mount("/api/v1", self._api),
+            Mount("/", self.web),
+        ]
+        self._app = Guard(Starlette(routes=routes), services.now)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._app(scope, receive, send)
+
+    def leave(self) -> None:
+        """The gateway is stopping: what has no end of its own ends now."""
+        self._api.leave()
+
+    async def _live(self, _request: Request) -> Response:
         return JSONResponse({"status": "live"})
 
-    async def ready(_request: Request) -> Response:
-        return (
-            JSONResponse({"status": "ready"})
-            if services.ready
-            else JSONResponse({"status": "not ready"}, 503)
-        )
-
-    site = Starlette(
-        routes=[
-            Route("/health/live", live),
-            Route("/health/ready", ready),
-            Route("/metrics", MetricsPage(services, no_tokens).answer),
-            Mount("/", web.build(runner, services)),
-        ]
-    )
-    return Guard(site, services.now)
+    async def _ready(self, _request: Request) -> Response:
+        if self._services.ready:
+            return JSONResponse({"status": "ready"})
+        return JSONResponse({"status": "not ready"}, 503)

@@ -22,6 +22,7 @@ from mxseal.commands.results import (
     Problems,
     Record,
     Result,
+    Shown,
     Stream,
     Table,
     Text,
@@ -97,6 +98,8 @@ def _cell(value: Cell | tuple[str, ...]) -> str:
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.10g}"
+    if isinstance(value, Shown):
+        value = value.text
     if isinstance(value, tuple):
         return ", ".join(clean(part) for part in value)
     return clean(str(value)).replace("\n", " ")

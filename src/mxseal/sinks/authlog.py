@@ -11,7 +11,7 @@ from mxseal.sinks.maillog import Line
 
 _LONGEST_NAME = 64
 """What is typed as a name comes from strangers."""
-_KINDS = {"ssh": "an SSH connection", "web": "an HTTPS connection"}
+_KINDS = {"ssh": "an SSH connection", "web": "an HTTPS connection", "api": "an API connection"}
 
 
 def _name(text: str) -> str:

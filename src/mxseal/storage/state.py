@@ -9,6 +9,7 @@ from pathlib import Path
 
 import apsw
 
+from mxseal.storage import tokens
 from mxseal.storage.pages import log_path, lost_in_log
 from mxseal.storage.ports import Candidate, Revision, StorageRefused
 from mxseal.storage.schema import DAMAGED, HomeRefused, Schema, check_version, lacking, make, migrate
@@ -30,7 +31,7 @@ CREATE TABLE IF NOT EXISTS facts(name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
 SCHEMA = Schema(
     _VERSION_0,
-    ("", TABLES, WEB_TABLES),
+    ("", TABLES, WEB_TABLES, tokens.TABLES),
     frozenset({"revisions", "candidates", "secrets", "users", "counters", "facts"}),
 )
 
@@ -84,6 +85,7 @@ class State:
         self.secrets = SealedSecrets(self._db, seal)
         self.users = Users(self._db)
         self.web = WebStore(self._db, seal)
+        self.tokens = tokens.Tokens(self._db)
 
     def close(self) -> None:
         self._db.close()

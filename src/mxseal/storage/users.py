@@ -95,10 +95,17 @@ class Users:
             )
 
     def delete(self, name: str) -> None:
-        """Remove a user with all keys, second factors and sessions."""
+        """Remove a user with keys, tokens, second factors, sessions and uncommitted changes: whoever gets the
+        name next gets none of it."""
         with self._changing():
             forget_user(self._db, name)
             self._db.execute("DELETE FROM user_keys WHERE user=?", (name,))
+            self._db.execute(
+                "DELETE FROM candidates WHERE owner='user:'||? OR owner IN "
+                "(SELECT 'token:'||id FROM tokens WHERE user=?)",
+                (name, name),
+            )
+            self._db.execute("DELETE FROM tokens WHERE user=?", (name,))
             self._db.execute("DELETE FROM users WHERE name=?", (name,))
 
     # --- public keys --------------------------------------------------------------------------------------

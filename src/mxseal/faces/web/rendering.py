@@ -11,8 +11,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from mxseal.clock import Clock
-from mxseal.commands.configuration import moment_of
-from mxseal.commands.results import Field, Record
+from mxseal.commands.results import Field, Record, Shown
+from mxseal.commands.times import at_of
 from mxseal.faces.render import clean
 from mxseal.faces.web import moments
 from mxseal.faces.web.static import Static
@@ -62,7 +62,8 @@ class Rendering:
             "address": address,
             "size": lambda count: moments.size(language, count),
             "number": lambda value: moments.number(language, value),
-            "moment_of": moment_of,
+            "moment_of": at_of,
+            "shown": lambda value: isinstance(value, Shown),
         }
         return environment
 
