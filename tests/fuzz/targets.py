@@ -11,6 +11,7 @@ from tests.fuzz import (
     mail_log,
     message,
     notices,
+    server_hello,
     smtp_client,
     smtp_server,
 )
@@ -27,5 +28,6 @@ _MODULES = (
     local_face,
     mail_log,
     notices,
+    server_hello,
 )
 TARGETS: dict[str, Target] = {module.TARGET.name: module.TARGET for module in _MODULES}

@@ -21,6 +21,7 @@ EXAMPLES = {
     "local-face": 100,
     "mail-log": 150,
     "notices": 100,
+    "server-hello": 150,
 }
 """Together some 15 seconds."""
 
