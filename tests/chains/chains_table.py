@@ -549,12 +549,12 @@ ODDITIES = {
     "identifier of another key for the issuer": Row(
         make=lambda e: e.plain(issuer_id="wrong"),
         fault="unable to get local issuer certificate",
-        cause="chain-leftover",
+        cause="authority-key-mismatch",
     ),
     "another serial for the issuer": Row(
         make=lambda e: e.plain(issuer_id="wrong-serial"),
         fault="unable to get local issuer certificate",
-        cause="chain-leftover",
+        cause="authority-key-mismatch",
     ),
     "no key identifiers": Row(make=lambda e: e.plain(own_id=False, issuer_id="none")),
     "empty subject": Row(make=lambda e: e.plain(common=(), names_critical=True)),

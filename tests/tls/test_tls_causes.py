@@ -233,6 +233,9 @@ TABLE: dict[str, Callable[[], Diagnosis]] = {
     "chain-leftover": lambda: _cert(
         NO_ISSUER, msgspec.structs.replace(_with("unrelated", 1), path=(0,), issuer="CN=R12")
     ),
+    "authority-key-mismatch": lambda: _cert(
+        NO_ISSUER, msgspec.structs.replace(_with("key-identifier", 1), path=(0,), issuer="CN=R12")
+    ),
     "name-mismatch": lambda: _cert(
         None, identity=IdentityFinding(wanted=("example.com",), names=("a.test", HOST), nearest=HOST)
     ),

@@ -36,6 +36,7 @@ _ORDER: tuple[ChainFaultKind, ...] = (
     "weak-key",
     "weak-signature",
     "not-a-ca",
+    "key-identifier",
     "unrelated",
     "wrong-order",
     "duplicate",
@@ -206,10 +207,12 @@ def _placed(
             yield ChainFault(kind="duplicate", at=at)
         first.setdefault(der, at)
     once = sorted(first.values())
+    top = parsed[path[-1]] if path else None
     for at in once:
         certificate = parsed[at]
         if at not in path and certificate is not None:
-            yield ChainFault(kind="unrelated", at=at)
+            signed = top is not None and not self_signed(top) and issued(certificate, top)
+            yield ChainFault(kind="key-identifier" if signed else "unrelated", at=at)
     for at in path[1:]:
         certificate = parsed[at]
         if certificate is None:

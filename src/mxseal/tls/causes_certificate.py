@@ -73,6 +73,13 @@ CERTIFICATE: dict[str, Cause] = {
         "Ask them to remove what a renewal left behind, and to send the intermediates of the new "
         "certificate.",
     ),
+    "authority-key-mismatch": Cause(
+        "theirs",
+        "{Peer} sends {subject}, which signed the certificate below it, but that one names another key or "
+        "serial number of its issuer.",
+        "Ask them to send the issuer's certificate that came with theirs, or to have theirs issued anew: "
+        "the authority key identifier decides which issuer is followed.",
+    ),
     "name-mismatch": Cause(
         "theirs",
         "The certificate of {peer} is for other names: the nearest is {name}.",

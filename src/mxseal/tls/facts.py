@@ -147,6 +147,7 @@ ChainFaultKind = Literal[
     "wrong-order",
     "duplicate",
     "unrelated",
+    "key-identifier",
     "root-sent",
     "not-a-ca",
     "weak-key",

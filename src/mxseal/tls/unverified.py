@@ -76,6 +76,7 @@ _FAULT_OF: dict[str, ChainFaultKind] = {
     "chain-wrong-order": "wrong-order",
     "chain-duplicate": "duplicate",
     "chain-leftover": "unrelated",
+    "authority-key-mismatch": "key-identifier",
     "certificate-self-signed": "self-signed",
 }
 """The fault of a chain that a cause is about."""
@@ -214,6 +215,8 @@ def _upstairs(cause: str, error: str, chain: ChainFinding) -> str:
 
 def _issuer_cause(chain: ChainFinding) -> str:
     """OpenSSL has one reason for an intermediate that is missing and for an authority that nobody knows."""
+    if _fault(chain, "key-identifier") is not None:
+        return "authority-key-mismatch"
     leaf_alone = len(chain.path) < 2
     leftover = _fault(chain, "unrelated")
     if leaf_alone and leftover is not None:
