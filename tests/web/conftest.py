@@ -20,7 +20,8 @@ def web(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Itera
     root: Path = tmp_path_factory.mktemp("web")
     with web_serving(root, authority) as serving:
         serving.do(serving.fill_queue)
-        serving.do(serving.fill_certificates)
+        serving.do(serving.fill_document)
+        serving.do(serving.fill_peers)
         yield serving
 
 

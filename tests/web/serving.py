@@ -22,7 +22,7 @@ from mxseal.commands.catalogue import registry
 from mxseal.commands.running import AuditRecord, Runner
 from mxseal.commands.services import Figure
 from mxseal.config.history import History
-from mxseal.config.model import Certificate, Interface
+from mxseal.config.model import Certificate, Destination, Interface
 from mxseal.config.toml import render
 from mxseal.events.bus import Bus
 from mxseal.events.types import Event
@@ -35,9 +35,11 @@ from mxseal.relay.orders import Order as MailOrder
 from mxseal.relay.probe import Seen
 from mxseal.relay.routing import Routing
 from mxseal.storage.home import Home
+from mxseal.storage.peers import PeersFile
 from mxseal.storage.ports import Envelope, Queued, Recipient
 from mxseal.storage.users import User
 from tests.commands.gateway import NOW, FakeServices
+from tests.commands.test_tlspeers import BANK, GONE, MENDED, OFF, PLAIN, SENDER
 from tests.config.documents import document
 from tests.config.memory import MemoryDocuments
 
@@ -137,6 +139,7 @@ class WebFake(FakeServices):
         self.mail = MemoryMail()
         self.keys = KeyStore(self.secrets)
         self.seen: list[Seen] = []
+        self.peers: PeersFile
         self.logs_home = root
         self.documents = MemoryDocuments()
         self.history = History(self.documents)
@@ -244,8 +247,15 @@ class WebServing:
             LaneState(routing.target("example.net"), connected=1, up=True, delivered=812, hard_failures=2),
         ]  # fmt: skip
 
-    def fill_certificates(self) -> None:
-        """One that waits for its authority, and one whose chain is out of order."""
+    def fill_peers(self) -> None:
+        """A record of TLS with partners, and an entry for one of them."""
+        file = PeersFile(self.root / "peers.db")
+        file.prepare()
+        file.write((BANK, PLAIN, MENDED, OFF, SENDER, GONE), NOW)
+        self.services.peers = file
+
+    def fill_document(self) -> None:
+        """Certificates: one that waits for its authority, and one whose chain is out of order."""
         services = self.services
         subject = Subject(common_name="mail.example.com", organization="Example", country="NL")
         made = make_profile(Order(name="waiting", subject=subject), NOW)
@@ -261,8 +271,14 @@ class WebServing:
             services.keys.put(key)
         before = services.history.current().document
         listeners = (before.listeners[0].model_copy(update={"certificate": "mx"}), *before.listeners[1:])
+        partner = Destination(domain="plain.example", tls="preferred")
         document = before.model_copy(
-            update={"certificates": (*before.certificates, mx, made.certificate), "listeners": listeners}
+            update={
+                "certificates": (*before.certificates, mx, made.certificate),
+                "listeners": listeners,
+                "destinations": (*before.destinations, partner),
+                "smtp_routes": {"example.com": ("mail.example.com:25",)},
+            }
         )
         services.documents.put(1, render(document), "init", "certificates", NOW - 90_000)
         services.seen = [

@@ -104,11 +104,11 @@ def _add(handler: Handler, entry: Page) -> None:
 
 
 def pages_of(modules: Iterable[ModuleType]) -> list[Page]:
-    """All marked handlers, module by module, in the order in which they stand there."""
-    return [
-        entry
-        for module in modules
-        for handler in list(vars(module).values())
-        if getattr(handler, "__module__", None) == module.__name__
-        for entry in vars(handler).get(_MARK, ())
-    ]
+    """All marked handlers, and those in a module's PAGES, in the order in which they stand there."""
+    found: list[Page] = []
+    for module in modules:
+        for handler in list(vars(module).values()):
+            if getattr(handler, "__module__", None) == module.__name__:
+                found += getattr(handler, _MARK, ())
+        found += getattr(module, "PAGES", ())
+    return found

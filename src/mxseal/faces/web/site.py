@@ -18,7 +18,7 @@ from starlette.types import ASGIApp
 from mxseal.commands.running import NOT_ALLOWED, Runner
 from mxseal.faces.http_guard import LARGEST_BODY
 from mxseal.faces.login import Login
-from mxseal.faces.web import certificates, entry, finding, overview, queue
+from mxseal.faces.web import certificates, entry, finding, overview, policies, queue
 from mxseal.faces.web.guard import Guard, from_another_site
 from mxseal.faces.web.pages import PLACES, Page, Place, pages_of
 from mxseal.faces.web.rendering import Rendering
@@ -30,7 +30,7 @@ from mxseal.language import LANGUAGES, Language
 from mxseal.storage.users import User
 from mxseal.storage.web import Session
 
-SUBJECTS: tuple[ModuleType, ...] = (entry, overview, finding, queue, certificates)
+SUBJECTS: tuple[ModuleType, ...] = (entry, overview, finding, queue, certificates, policies)
 """The modules with pages. A new subject is one more name here."""
 _MOST_TOLD = 1000
 _ERRORS = {

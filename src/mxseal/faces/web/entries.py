@@ -1,0 +1,187 @@
+"""Lists whose entries commands of the same shape add, change and delete: four pages out of one table.
+
+    DESTINATIONS = Entries(path="/policies/destinations", command="destconfig", key="domain", ...)
+    PAGES = DESTINATIONS.pages()
+
+The commands are `COMMAND list`, `new`, `edit`, `delete`. A form shows the values that are there now, as the
+dialogue of the command line does (`commands.registry.Present`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+from starlette.responses import Response
+
+from mxseal.commands.context import CommandFailed
+from mxseal.faces.web.calling import command_of
+from mxseal.faces.web.forms import Form, FormView, Kind
+from mxseal.faces.web.pages import PLACES, Handler, Page, Place
+from mxseal.faces.web.pieces import Confirmation
+from mxseal.faces.web.texts import N_
+from mxseal.faces.web.visit import Visit
+
+Beside = Callable[[Visit, str], Awaitable[Mapping[str, str]]]
+"""What stands beside the choices of an entry's form, by the choice, in the reader's language."""
+
+
+class Words(msgspec.Struct, frozen=True):
+    """What people read, in English; marked for translation where it is written."""
+
+    title: str
+    lead: str
+    """One sentence below the title."""
+    summary: str
+    """One sentence in the list of the place."""
+    new: str
+    """Title of the page and verb of the button that adds one."""
+    edit: str
+    """Title with {name}."""
+    save: str
+    delete: str
+    """The question, with {name}."""
+    deleted: str
+    """What a deletion means."""
+    empty: str = ""
+
+
+class Entries(msgspec.Struct, frozen=True, kw_only=True):
+    """One such list. `fields`: the parameters in the form, without the key's."""
+
+    path: str
+    place: str
+    command: str
+    key: str
+    fields: tuple[str, ...]
+    words: Words
+    labels: Mapping[str, str] = {}
+    kinds: Mapping[str, Kind] = {}
+    skip: tuple[str, ...] = ()
+    """Titles of columns that the page leaves out."""
+    edit_only: tuple[str, ...] = ()
+    new_only: tuple[str, ...] = ()
+    listed: str = ""
+    """The command that lists them, when it is not `COMMAND list`."""
+    fixed: bool = False
+    """They can be changed, and neither added nor deleted."""
+    beside: Beside | None = None
+    named: int = 0
+    """The column of the list that has the entry's name."""
+
+    @property
+    def above(self) -> Place:
+        return next(place for place in PLACES if place.key == self.place)
+
+    # --- commands -----------------------------------------------------------------------------------------
+
+    @property
+    def listing(self) -> str:
+        return self.listed or f"{self.command} list"
+
+    def form(self, visit: Visit, verb: str) -> Form:
+        """What `new` or `edit` takes, as far as the command has it."""
+        command = f"{self.command} {verb}"
+        entry = command_of(visit.site.runner.commands, tuple(command.split()))
+        known = {parameter.name for parameter in entry.parameters}
+        wanted = (
+            (self.key, *self.fields, *self.new_only) if verb == "new" else (*self.fields, *self.edit_only)
+        )
+        return Form(command, tuple(name for name in wanted if name in known), self.labels, self.kinds)
+
+    def present(self, visit: Visit, verb: str, given: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The values that there are now, as they would be typed. Raises CommandFailed."""
+        entry = command_of(visit.site.runner.commands, (*self.command.split(), verb))
+        if entry.present is None:
+            return {}
+        try:
+            return entry.present(visit.context(), given)
+        except KeyError:  # of something new that has no name yet
+            return {}
+
+    # --- pages --------------------------------------------------------------------------------------------
+
+    def pages(self) -> tuple[Page, ...]:
+        listing = (self.listing,)
+        new, edit, delete = ((f"{self.command} {verb}",) for verb in ("new", "edit", "delete"))
+        words, one = self.words, self.path + "/{name}"
+
+        def show(path: str, handler: Handler, title: str, runs: tuple[str, ...], summary: str = "") -> Page:
+            return Page(path, handler, "GET", title, self.place, runs, summary=summary)
+
+        def do(path: str, handler: Handler, title: str, runs: tuple[str, ...]) -> Page:
+            return Page(path, handler, "POST", title, self.place, runs)
+
+        changing = (
+            show(one + "/edit", self._changing, words.title, edit),
+            do(one + "/edit", self._change, words.title, edit),
+        )
+        if self.fixed:
+            return (show(self.path, self._list, words.title, listing, words.summary), *changing)
+        return (
+            show(self.path, self._list, words.title, listing, words.summary),
+            show(self.path + "/new", self._adding, words.new, new),
+            do(self.path + "/new", self._add, words.new, new),
+            *changing,
+            do(one + "/delete", self._delete, words.title, delete),
+        )
+
+    async def _list(self, visit: Visit) -> Response:
+        found = await visit.ask(self.listing)
+        return visit.show("entries/list.html", entries=self, found=found)
+
+    async def _form(self, visit: Visit, status: int, view: FormView, name: str = "") -> Response:
+        beside = await self.beside(visit, name) if self.beside is not None and name else {}
+        return visit.show("entries/form.html", status, entries=self, form=view, name=name, beside=beside)
+
+    async def _adding(self, visit: Visit) -> Response:
+        form = self.form(visit, "new").blank(visit, self.present(visit, "new", {}))
+        return await self._form(visit, 200, form)
+
+    async def _add(self, visit: Visit) -> Response:
+        view, answer = await self.form(visit, "new").submit(visit)
+        if not answer.ok:
+            return await self._form(visit, 422, view)
+        return visit.go(self.path, answer)
+
+    async def _changing(self, visit: Visit) -> Response:
+        name = visit.part("name")
+        try:
+            present = self.present(visit, "edit", {self.key: name})
+        except CommandFailed as failure:
+            return visit.site.error(visit, 404, str(failure))
+        form = self.form(visit, "edit").blank(visit, present)
+        return await self._form(visit, 200, form, name)
+
+    async def _change(self, visit: Visit) -> Response:
+        name = visit.part("name")
+        view, answer = await self.form(visit, "edit").submit(visit, **{self.key: name})
+        if not answer.ok:
+            return await self._form(visit, 422, view, name)
+        return visit.go(self.path, answer)
+
+    async def _delete(self, visit: Visit) -> Response:
+        name = visit.part("name")
+        if visit.field("sure") != "yes":
+            ask = Confirmation(
+                question=visit.say(self.words.delete, name=name),
+                text=visit.say(self.words.deleted),
+                verb=visit.say(N_("Delete")),
+                action=self.address(name, "delete"),
+                back=self.address(name, "edit"),
+            )
+            return visit.show("confirm.html", ask=ask)
+        answer = await visit.run(f"{self.command} delete", **{self.key: name})
+        return visit.go(self.path, answer)
+
+    # --- what the templates call --------------------------------------------------------------------------
+
+    def address(self, name: str, verb: str = "edit") -> str:
+        """Of a page about one entry."""
+        return f"{self.path}/{quote(name, safe='')}/{verb}"
+
+    def link(self, row: tuple[Any, ...]) -> str:
+        """Of an entry by its row in the list."""
+        return self.address(str(row[self.named]))
