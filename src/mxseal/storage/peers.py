@@ -18,7 +18,8 @@ from mxseal.storage.schema import DAMAGED, Schema, lacking, make, migrate
 from mxseal.storage.writer import connect
 from mxseal.tls.policy import LEVELS, Level
 
-Direction = Literal["out", "in"]
+# The order is that of all such choices: typing keeps the first of two that it calls equal.
+Direction = Literal["in", "out"]
 DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
 Outcome = Literal["tls", "clear", "failed"]
 """failed: TLS was tried or needed, and it came to nothing."""
