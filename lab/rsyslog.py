@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 from dataclasses import dataclass
 from typing import Literal, Self
 
@@ -65,6 +66,11 @@ class Rsyslog:
 
         until(ready, lambda: f"rsyslogd does not listen. {child.tail()}")
         return self
+
+    def freeze(self) -> None:
+        """SIGSTOP: the system takes what comes for it, and it reads nothing. `kill9` ends it."""
+        assert self._child is not None
+        self._child.signal(signal.SIGSTOP)
 
     def kill9(self) -> None:
         """SIGKILL; `start` begins again with the same port and file."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from lab import Unavailable
@@ -17,7 +18,7 @@ from mxseal.alerts.kinds import find
 from mxseal.config.model import Certificate
 from mxseal.events.types import LogLinesLost, LogPushConnected, LogPushFailed
 from mxseal.logs.retained import retained
-from tests.logs.pushing import STAMP, Log, numbers
+from tests.logs.pushing import QUICK, STAMP, Log, numbers
 
 Servers = Callable[..., Rsyslog]
 
@@ -155,11 +156,16 @@ async def test_of_a_server_that_is_killed_nothing_is_lost_and_what_it_had_for_a_
     servers: Servers, tmp_path: Path, issued: Issued, transport: str
 ) -> None:
     server = servers(transport, issued if transport == "tls" else None)
-    async with Log(tmp_path, to(server), **trusting(issued)) as log:
+    patience = msgspec.structs.replace(QUICK, settled=1.5)
+    async with Log(tmp_path, to(server), patience, **trusting(issued)) as log:
         log.write(1000)
         await log.settled()
         await log.until(lambda: len(numbers(server.raw())) == 1000)
+        server.freeze()
         log.write(500)
+        await log.until(
+            lambda: log.state.waiting == 0
+        )  # its system has them, unread
         server.kill9()
         log.write(500)
         await log.told.until(LogPushFailed)

@@ -184,6 +184,11 @@ def test_a_json_line_has_the_time_of_its_event() -> None:
     )
 
 
+def test_no_sign_of_a_stranger_begins_another_message() -> None:
+    line = '{"event":"MessageReceived","at":1771096829.5,"subject":"a\u2028b\u0085c\x0cd"}\n'
+    assert messages(line, "json", transport="tcp").count(b"<166>") == 1
+
+
 @pytest.mark.parametrize("kind", ["mail", "json"])
 def test_what_is_left_of_a_line_that_was_cut_is_sent_with_the_time_of_now(kind: str) -> None:
     sent = messages("the end of a line\n", kind, transport="tcp")

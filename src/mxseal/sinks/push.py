@@ -9,6 +9,8 @@ has closed in good order behind it; what is younger when a connection breaks is 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -29,6 +31,7 @@ from mxseal.sinks.syslog import Messages
 from mxseal.sinks.syslog_line import DatagramLine, Line, Server, Trouble, connect, open_datagrams
 from mxseal.tls.diagnosis import OurSettings
 
+log = logging.getLogger(__name__)
 _AT_ONCE = 50
 """Datagrams in a row."""
 LASTING_SECONDS = 300.0
@@ -194,6 +197,9 @@ class Pusher:
             return trouble
         except OSError as error:
             return Trouble(f"the log's files can't be read: {error.strerror or error}")
+        except Exception as error:  # nobody would hear of lines that are not sent
+            log.exception("sending the log %s failed", self.wanted.log.name)
+            return Trouble(f"this is a fault of the gateway, told in its system log: {error!r}")
         return None
 
     def _become(self, state: str) -> None:
@@ -226,11 +232,10 @@ class Pusher:
                 self._settle(line, begun)
             if line.broken is not None:
                 raise line.broken
+            if await line.close(self._patience.goodbye):
+                self._received(list(self._way))
         finally:
-            if not finished:
-                line.abort()
-        if await line.close(self._patience.goodbye):
-            self._received(list(self._way))
+            line.abort()
 
     def _step(self) -> bytes:
         """Lines to send. Where somebody deleted a file, or wrote it anew, that is told."""
@@ -387,20 +392,40 @@ class Pushes:
     async def configure(self, wanted: Sequence[tuple[Wanted, SSL.Context | None]]) -> None:
         """Another document is in force. A push that did not change keeps its connection."""
         named = {each.log.name: (each, context) for each, context in wanted}
-        for name, pusher in list(self._pushers.items()):
-            found = named.get(name)
-            if found is not None and found[0] == pusher.wanted:
-                del named[name]
-                continue
-            await pusher.stop()
+        same = {
+            name
+            for name, pusher in self._pushers.items()
+            if name in named and named[name][0] == pusher.wanted
+        }
+        gone = {name: pusher for name, pusher in self._pushers.items() if name not in same}
+        await asyncio.gather(*(pusher.stop() for pusher in gone.values()))
+        for name in gone:
             del self._pushers[name]
-            if found is None:
-                forget_place(self._folder(name))
+            if name not in named:
+                with contextlib.suppress(
+                    OSError
+                ):  # a disk that refuses: an old place is better than no commit
+                    forget_place(self._folder(name))
         for name, (each, context) in named.items():
+            if name not in same:
+                self._begin(each, context)
+
+    def _begin(self, wanted: Wanted, context: SSL.Context | None) -> None:
+        name = wanted.log.name
+        try:
             reader = self._readers.pop(name, None) or Reader.of(self._folder(name))
-            around = self._clock, self._patience
-            pusher = self._pushers[name] = Pusher(each, context, reader, self._bus, around)
-            pusher.start()
+        except OSError as error:
+            reason = f"the log's files can't be read: {error.strerror or error}"
+            now = self._clock.now()
+            self._bus.publish(
+                LogPushFailed(
+                    at=now, log=name, server=wanted.server, reason=reason, since=now, lasting=True, waiting=0
+                )
+            )
+            return
+        pusher = Pusher(wanted, context, reader, self._bus, (self._clock, self._patience))
+        self._pushers[name] = pusher
+        pusher.start()
 
     def expiring(self, log: str, entry: Retained) -> None:
         """See `sinks.files.Surroundings.expiring`."""
