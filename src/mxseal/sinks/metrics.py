@@ -80,6 +80,9 @@ _IN_CLIENTS = _counter(
     "The same by the client's certificate",
     certificate=("none", "verified", "unverified"),
 )
+_IN_SECONDS = Counter(
+    name="incoming_tls_handshake_seconds", help="How long handshakes of clients took", kind="summary"
+)
 _OUT_TLS = _counter(
     "outgoing_tls_handshakes",
     "TLS handshakes with next hops that succeeded",
@@ -138,7 +141,7 @@ def _verified(event: facts.OutboundTlsSucceeded) -> tuple[str, ...]:
     return event.level, _yes(event.verification is not None and event.diagnosis is None)
 
 
-def _seconds(event: facts.OutboundTlsSucceeded) -> float:
+def _seconds(event: facts.InboundTlsSucceeded | facts.OutboundTlsSucceeded) -> float:
     times = event.times
     return times.handshake if times is not None and times.handshake is not None else -1.0
 
@@ -172,6 +175,7 @@ COUNTED: dict[type[Event], tuple[Counted, ...]] = {
         Counted(_IN_TLS, lambda event: _handshake(event.facts)),
         Counted(_IN_GROUPS, lambda event: _group(event.facts)),
         Counted(_IN_CLIENTS, _client),
+        Counted(_IN_SECONDS, amount=_seconds),
     ),
     facts.InboundTlsFailed: (
         Counted(
