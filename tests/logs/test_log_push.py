@@ -163,9 +163,7 @@ async def test_of_a_server_that_is_killed_nothing_is_lost_and_what_it_had_for_a_
         await log.until(lambda: len(numbers(server.raw())) == 1000)
         server.freeze()
         log.write(500)
-        await log.until(
-            lambda: log.state.waiting == 0
-        )  # its system has them, unread
+        await log.until(lambda: log.state.waiting == 0)  # its system has them, unread
         server.kill9()
         log.write(500)
         await log.told.until(LogPushFailed)
