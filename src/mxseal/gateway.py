@@ -49,6 +49,7 @@ from mxseal.events.types import (
     TrackingTrouble,
 )
 from mxseal.logs.follow import Bell, Wait
+from mxseal.relay.packets import Packets
 from mxseal.relay.ports import Place, Ports
 from mxseal.relay.probe import Seen
 from mxseal.relay.recordings import Recordings
@@ -365,6 +366,11 @@ class Gateway:
         """See `Services.captures`."""
         return Recordings(self.home.open_captures(), self.clock, self._record, self._captures_allowed)
 
+    @cached_property
+    def packets(self) -> Packets:
+        """See `Services.packets`."""
+        return Packets(self.captures, self.clock)
+
     def _record(self, orders: Sequence[CaptureOrder], stopped: Sequence[str]) -> None:
         self._spawn(self.crew.record(orders, stopped))
 
@@ -411,6 +417,7 @@ class Gateway:
             self._daily.cancel()
         await self.looks.stop()
         await self.crls.stop()
+        await self.packets.stop()
         await self.captures.stop()
         await self.crew.stop(patience)
         numbers = Numbers(self.home.state_file, self.crew.board)

@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from lab import Trouble
 from lab import postfix as postfix_server
 from lab.ca import Authority
 from lab.client import Client, send
+from lab.debs import unpacked
 from lab.gateway import Gateway
 from lab.place import free_port
 from lab.postfix import Postfix
@@ -64,7 +66,16 @@ def estate(lasting: Starter, authority: Authority, roots: Path, ground: Path) ->
         delivery={"ca_file": str(roots), "idle_time": 0.05},
         workers=2,
     )
-    gateway = lasting(lambda: Gateway(text))
+    programs = ground / "programs"
+    programs.mkdir()
+    tree = unpacked("tcpdump")
+    wrapper = programs / "tcpdump"
+    wrapper.write_text(
+        f'#!/bin/sh\nLD_LIBRARY_PATH={tree.libraries()} exec {tree.path("usr/bin/tcpdump")} "$@"\n'
+    )
+    wrapper.chmod(0o755)
+    path = {"PATH": f"{programs}:{os.environ['PATH']}"}
+    gateway = lasting(lambda: Gateway(text, environment=path))
     return Estate(gateway, postfix, port, ground)
 
 
@@ -156,6 +167,47 @@ def test_a_worker_that_dies_leaves_nothing_behind_and_its_place_is_taken(estate:
 def _recorded(estate: Estate) -> bool:
     send(at(estate.port), envelope("again"))
     return len(estate.gateway.command("sessioncapture", "list")) == 1
+
+
+def test_packets_of_the_system_are_captured_within_limits(estate: Estate, ground: Path) -> None:
+    gateway = estate.gateway
+    if os.geteuid():
+        pytest.skip("only root may capture packets here")
+    words = ["--ip", "127.0.0.1", "--ip", "192.0.2.0/24", "--port", str(estate.port), "--interface", "lo"]
+    try:
+        begun = gateway.command("packetcapture", "start", *words)
+    except Trouble as trouble:
+        if "lacks the right" in str(trouble):
+            pytest.skip(str(trouble))
+        raise
+    assert begun["running"]
+    with pytest.raises(Trouble, match="are being captured already"):
+        gateway.command("packetcapture", "start")
+    send(at(estate.port), envelope("packets"))
+    until(lambda: gateway.command("packetcapture", "status")["bytes"] > 2000, gateway.output)
+    stopped = gateway.command("packetcapture", "stop")
+    assert not gateway.command("packetcapture", "status")["running"]
+    (listed,) = gateway.command("packetcapture", "list")
+    assert listed["name"] == stopped["name"]
+    assert listed["wanted"].endswith(f"( net 127.0.0.1/32 or net 192.0.2.0/24 ) and ( port {estate.port} )")
+    file = ground / "packets.pcap"
+    gateway.text("packetcapture", "download", listed["name"], str(file))
+    assert {"EHLO", "STAR"} <= {word.upper() for word in said(file, estate.port)}
+    gateway.text("packetcapture", "delete", "all")
+    assert gateway.command("packetcapture", "list") == []
+
+
+def test_packets_can_not_be_captured_with_words_of_ones_own(estate: Estate) -> None:
+    gateway = estate.gateway
+    for words in (
+        ["--ip", "1.2.3.4 or port 22"],
+        ["--interface", "-w/tmp/x"],
+        ["--port", "0"],
+        ["--size", "65"],
+    ):
+        with pytest.raises(Trouble):
+            gateway.command("packetcapture", "start", *words)
+    assert not gateway.command("packetcapture", "status")["running"]
 
 
 def test_a_restart_disarms(estate: Estate) -> None:

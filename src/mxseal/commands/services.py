@@ -19,6 +19,7 @@ from mxseal.directory.state import ProfileState
 from mxseal.events.event import Event
 from mxseal.logs.follow import Wait
 from mxseal.relay.orders import LaneState, Order, Selection
+from mxseal.relay.packets import Packets
 from mxseal.relay.probe import Seen
 from mxseal.relay.recordings import Recordings
 from mxseal.relay.resolver import Resolver
@@ -208,6 +209,11 @@ class Services(Protocol):
     @property
     def captures(self) -> Recordings:
         """What is armed to be recorded, and what was recorded."""
+        ...
+
+    @property
+    def packets(self) -> Packets:
+        """Captures of packets, with the system's tcpdump."""
         ...
 
     @property
