@@ -84,7 +84,10 @@ class Counters:
             if len(known) >= MOST_PARTNERS:
                 domain = OTHERS
             known.add(domain)
-        return self._partners.setdefault((day, side, domain), _Partner())
+        found = self._partners.get((day, side, domain))
+        if found is None:
+            self._partners[day, side, domain] = found = _Partner()
+        return found
 
     def _load(self, day: int, side: str) -> set[str]:
         while len(self._known) >= 8:  # a few days of both directions

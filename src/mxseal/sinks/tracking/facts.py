@@ -2,34 +2,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from functools import lru_cache
 
 import msgspec
 
-from mxseal.commands.explanation import Explanation, Place, explain_connection
+from mxseal.commands.explanation import Decision, Explanation, Place, explain_connection
 from mxseal.events import types
-from mxseal.events.types import Event
 from mxseal.sinks.tracking.state import Link, Tls
 from mxseal.tls.facts import Diagnosis, StageTimes, TlsFacts
 
 LONGEST_FACT = 24 << 10
 """Bytes of an explanation as JSON; of a longer one the certificates and offers are left out."""
+_About = (
+    types.InboundTlsSucceeded
+    | types.InboundTlsFailed
+    | types.InboundTlsMissing
+    | types.OutboundTlsSucceeded
+    | types.OutboundTlsFailed
+    | types.DeliveryInClear
+    | types.DeliveryFailed
+)
 _ENCODER = msgspec.json.Encoder()
 
 
-def told(link: Link, events: Sequence[Event]) -> bytes:
+def told(link: Link, event: _About) -> bytes:
     """The explanation of a connection as JSON, without what is the connection's own: so that all that are
     alike share one row."""
-    found = explain_connection("icid" if link.kind == "icid" else "dcid", 0, events)
-    if found.decision.level == "" and link.level:
-        decision = msgspec.structs.replace(
-            found.decision,
-            level=link.level,
-            level_from=link.level_from or link.policy,
-            sender_group=link.sender_group,
-            match=link.match,
+    plain = _without_own(event)
+    decision = Decision(
+        level=link.level,
+        level_from=link.level_from or link.policy,
+        sender_group=link.sender_group,
+        match=link.match,
+    )
+    try:
+        return _known(link.kind, decision, plain)
+    except TypeError:  # a diagnosis has words, which can't be hashed
+        return _explained(link.kind, decision, plain)
+
+
+_OWN = {"icid": 0, "dcid": 0, "times": None, "domain": "", "host": ""}
+
+
+def _without_own(event: _About) -> _About:
+    """The event without number, time and durations."""
+    own = {name: nothing for name, nothing in _OWN.items() if hasattr(event, name)}
+    return msgspec.structs.replace(event, at=0.0, **own)
+
+
+def _explained(kind: str, decision: Decision, event: _About) -> bytes:
+    if kind == "icid":
+        judged = types.ConnectionJudged(
+            at=0.0,
+            icid=0,
+            verdict="ACCEPT",
+            sender_group=decision.sender_group or None,
+            match=decision.match,
+            policy=decision.level_from,
+            level=decision.level,
         )
-        found = msgspec.structs.replace(found, decision=decision)
+        found = explain_connection("icid", 0, (judged, event))
+    else:
+        found = explain_connection("dcid", 0, (event,))
     found = msgspec.structs.replace(found, place=Place(), times=None, at=0.0, mids=())
     if found.fault is not None and found.fault.peer_certificates:
         fault = msgspec.structs.replace(found.fault, peer_certificates=())
@@ -38,6 +72,9 @@ def told(link: Link, events: Sequence[Event]) -> bytes:
     if len(body) > LONGEST_FACT:
         body = _ENCODER.encode(msgspec.structs.replace(found, fault=None, verification=None))
     return body
+
+
+_known = lru_cache(maxsize=4096)(_explained)
 
 
 def came_secure(link: Link, event: types.InboundTlsSucceeded) -> Tls:

@@ -155,7 +155,7 @@ class Index:
     def came_secure(self, event: types.InboundTlsSucceeded) -> None:
         link = self._link("icid", event.icid, event.at)
         link.tls = facts.came_secure(link, event)
-        link.fact = facts.told(link, (event,))
+        link.fact = facts.told(link, event)
         self.counters.tls(event.at, link.tls)
         self.counters.partner(event.at, "in", link.domain, _asked(link.level) + "_ok")
         if link.tls.state == "verified":
@@ -167,7 +167,7 @@ class Index:
             self.counters.count(event.at, "in", "broken")
             return
         link.tls = facts.came_wrong(link, event)
-        link.fact = facts.told(link, (event,))
+        link.fact = facts.told(link, event)
         link.times = facts.times(event.times)
         self.counters.tls(event.at, link.tls)
         self._failed_coming(
@@ -178,7 +178,7 @@ class Index:
     def came_without(self, event: types.InboundTlsMissing) -> None:
         link = self._link("icid", event.icid, event.at)
         link.tls = Tls("in", "failed", level=link.level, cause="tls-not-used")
-        link.fact = facts.told(link, (event,))
+        link.fact = facts.told(link, event)
         self.counters.tls(event.at, link.tls)
         self._failed_coming(event.at, link, "TLS is required here and was not used")
         self.refusals.add(event.at, "tls-required", link, reason="TLS is required here and was not used")
@@ -294,7 +294,7 @@ class Index:
         link = self._hop(event)
         link.level, link.level_from = event.level, event.level_from
         link.tls, link.times = facts.went_secure(event), facts.times(event.times)
-        link.fact = facts.told(link, (event,))
+        link.fact = facts.told(link, event)
         self.counters.tls(event.at, link.tls)
         self.counters.partner(event.at, "out", link.domain, _asked(event.level) + "_ok")
         if link.tls.state == "verified":
@@ -304,7 +304,7 @@ class Index:
         link = self._hop(event)
         link.level, link.level_from = event.level, event.level_from
         link.tls, link.times = facts.went_wrong(event), facts.times(event.times)
-        link.fact = facts.told(link, (event,))
+        link.fact = facts.told(link, event)
         self.counters.tls(event.at, link.tls)
         what = "required_failed" if event.required else "preferred_failed"
         self.counters.partner(event.at, "out", link.domain, what)
@@ -315,7 +315,7 @@ class Index:
         link = self._hop(event)
         link.level, link.level_from = event.level, event.level_from
         link.tls = Tls("out", "clear", level=event.level, cause=facts.cause(event.diagnosis))
-        link.times, link.fact = facts.times(event.times), facts.told(link, (event,))
+        link.times, link.fact = facts.times(event.times), facts.told(link, event)
         self.counters.tls(event.at, link.tls)
         self.counters.partner(event.at, "out", link.domain, "clear")
 
@@ -325,7 +325,7 @@ class Index:
         link.trouble = f"{event.reason}: {event.details}"
         self.counters.count(event.at, "out", "failed", event.reason[:60])
         if not link.tls.state:
-            link.times, link.fact = facts.times(event.times), facts.told(link, (event,))
+            link.times, link.fact = facts.times(event.times), facts.told(link, event)
 
     def ended(self, event: types.DeliveryClosed) -> None:
         self._close(("dcid", event.dcid), event.at)

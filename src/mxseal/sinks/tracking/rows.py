@@ -6,6 +6,7 @@ import hashlib
 import unicodedata
 import zlib
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import apsw
@@ -24,15 +25,26 @@ MOST_STEPS = 1000
 """Of one message; further delays are only counted."""
 WAITING, DELIVERED, BOUNCED, DELETED = 0, 1, 2, 3
 _ENCODER = msgspec.json.Encoder()
+_ABOUT = ("listener", "domain", "sender_group", "match", "policy", "level", "level_from")
 
 
 def clean(text: str | None) -> str:
     """A stranger's text as a database takes it."""
     if not text:
         return ""
-    if not text.isascii():
+    if text.isascii():
+        if len(text) <= LONGEST and "\0" not in text:
+            return text  # nearly all are
+    else:
         text = text.encode("utf-8", "replace").decode()
     return text[:LONGEST].replace("\0", "?")
+
+
+@lru_cache(maxsize=4096)
+def _about(*values: str) -> str:
+    """What else is told of a connection, as JSON: the same for many."""
+    found = {name: clean(value) for name, value in zip(_ABOUT, values, strict=True) if value}
+    return _ENCODER.encode(found).decode()
 
 
 class Names:
@@ -43,6 +55,7 @@ class Names:
         self._s = prefix(segment)
         self._known: dict[tuple[Any, ...], int] = {}
         self._addresses: dict[str, tuple[int, int]] = {}
+        self._tls: dict[Tls, int] = {}
         self._facts = int(connection.execute(f"SELECT count(*) FROM {self._s}fact").get)  # noqa: S608
 
     def address(self, text: str) -> tuple[int, int]:
@@ -66,6 +79,14 @@ class Names:
         return self._number("place", ("host", "ip"), (clean(host), clean(ip)))
 
     def tls(self, tls: Tls) -> int:
+        number = self._tls.get(tls)
+        if number is None:
+            if len(self._tls) >= _CACHED:
+                self._tls.clear()
+            self._tls[tls] = number = self._tls_number(tls)
+        return number
+
+    def _tls_number(self, tls: Tls) -> int:
         columns = ("side", "state", "protocol", "cipher", "grp", "level", "cause")
         values = (tls.side, tls.state, tls.protocol, tls.cipher, tls.group, tls.level, tls.cause)
         return self._number("tls", columns, tuple(map(clean, values)))
@@ -182,14 +203,10 @@ class SegmentRows:
             return linked[1:]
         place = self.names.place(link.host, link.ip)
         tls = self.names.tls(link.tls)
-        about = {
-            name: clean(value)
-            for name in ("listener", "domain", "sender_group", "match", "policy", "level", "level_from")
-            if (value := getattr(link, name))
-        }
         self._links[link.key] = (
             link.kind, link.number, link.at, place, link.port, clean(link.local_ip),
-            _ENCODER.encode(about).decode(), tls, self.names.fact(link.fact), link.times, clean(link.trouble),
+            _about(link.listener, link.domain, link.sender_group, link.match, link.policy, link.level,
+                   link.level_from), tls, self.names.fact(link.fact), link.times, clean(link.trouble),
         )  # fmt: skip
         if len(self._linked) >= _CACHED:
             self._linked.clear()
