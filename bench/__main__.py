@@ -23,6 +23,7 @@ from bench.profile import profile
 from bench.results import Row, checks, keep, table
 from bench.session import FULL, QUICK, Session, direct
 from bench.shadow import shadow
+from bench.tracking import tracking
 from lab import Trouble, Unavailable
 from lab.ca import self_signed
 
@@ -30,6 +31,7 @@ Line = Callable[[Session], list[Row]]
 LINES: dict[str, Line] = {
     **{case.key: partial(traffic, case=case) for case in CASES},
     "shadow": shadow,
+    "tracking": tracking,
     "large": large,
     "idle": idle,
     "queue": backlog.queue,

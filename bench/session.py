@@ -33,6 +33,8 @@ class Extent:
     large: int = 25 * 1000 * 1000
     large_messages: int = 6
     log_lines: int = 1_000_000
+    tracked: int = 1_000_000
+    """Messages in the database that is searched."""
 
 
 QUICK = Extent(
@@ -44,6 +46,7 @@ QUICK = Extent(
     idle=200,
     large_messages=2,
     log_lines=200_000,
+    tracked=100_000,
 )
 FULL = Extent()
 

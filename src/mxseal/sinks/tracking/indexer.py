@@ -22,7 +22,7 @@ from mxseal.sinks.tracking.reader import Chunk, Gap, LogReader, Position
 from mxseal.storage.schema import DAMAGED
 from mxseal.storage.tracking.schema import NAME, drop_segment, open_for_writing, used_bytes
 
-SEGMENT_ROWS = 500_000
+SEGMENT_ROWS = 250_000
 _ROW_BYTES = 600
 """What a message takes, about: for segments that are small beside a small limit."""
 _DECODER: msgspec.json.Decoder[Event] = msgspec.json.Decoder(reduce(or_, WANTED))

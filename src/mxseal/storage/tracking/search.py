@@ -22,10 +22,10 @@ from mxseal.storage.tracking.values import BITS, Found, Page, Query
 
 FEW = 20_001
 """So far is counted how many messages a condition gives."""
-_WINDOW = 4000
-"""Messages of the leading condition that one window is to have."""
-MANY_NAMES = 20_000
-"""With more names than this a condition no longer leads."""
+_FIRST_WINDOW, _WIDEST_WINDOW = 2000, 64_000
+"""Messages that are looked at in one step, where it is not known how many match: each is twice the last."""
+FEW_NAMES = 1000
+"""With more names than this it is no good to look for each."""
 _SLACK = 60.0
 """Seconds by which messages can be out of order: workers write to the log when a turn of theirs ends."""
 Ask = Callable[[], bool]
@@ -117,19 +117,14 @@ class _Scan:
         except _Nothing:
             return
         lead, count = self._lead(conditions, lowest, highest)
-        span = highest - lowest + 1
-        window = span if count < FEW - 1 else max(_WINDOW, int(_WINDOW * span / self._density(count, span)))
+        window = highest - lowest + 1 if count < FEW - 1 else _FIRST_WINDOW
         while highest >= lowest:
             low = max(lowest, highest - window + 1)
             rows = self._rows(conditions, lead, low, highest, limit)
             yield low, rows
             limit -= len(rows)
             highest = low - 1
-
-    @staticmethod
-    def _density(count: int, span: int) -> int:
-        # Where counting stopped the condition is dense: it leads by as many as there are.
-        return count if count < FEW - 1 else span
+            window = min(window * 2, _WIDEST_WINDOW)
 
     def _rows(
         self, conditions: Sequence[Condition], lead: Condition | None, low: int, high: int, limit: int
@@ -198,8 +193,7 @@ class _Scan:
         if query.recipient:
             yield self._recipient(query.recipient)
         if query.host:
-            pattern = addresses.host(query.host)
-            yield self._beside("at_place", *self._among("place", "place", pattern))
+            yield self._named("at_place", "place", "place", addresses.host(query.host))
         if query.subject:
             yield self._subject(query.subject)
         if query.tls:
@@ -235,30 +229,44 @@ class _Scan:
         test = f"EXISTS(SELECT 1 FROM {s}{table} WHERE {where} AND message=m.id)"  # noqa: S608
         return Condition(source, test, words)
 
-    def _among(self, column: str, table: str, pattern: addresses.Pattern) -> tuple[str, tuple[Any, ...]]:
-        """`column` is one of the names that a pattern gives. _Nothing when it gives none."""
-        select = f"SELECT id FROM {self._s}{table} WHERE {pattern.where} LIMIT ?"  # noqa: S608
-        ids = [int(row[0]) for row in self._connection.execute(select, (*pattern.words, MANY_NAMES + 1))]
+    def _named(self, table: str, column: str, names: str, pattern: addresses.Pattern) -> Condition:
+        """`column` of the rows beside a message is one of the names that a pattern gives."""
+        found = self._among(names, pattern)
+        if found is not None:
+            return self._beside(table, column + found[0], found[1])
+        s = self._s
+        inner = f"{s}{table} x JOIN {s}{names} n ON n.id=x.{column} WHERE x.message=m.id"
+        return Condition("", f"EXISTS(SELECT 1 FROM {inner} AND {pattern.where})", pattern.words)  # noqa: S608
+
+    def _among(self, names: str, pattern: addresses.Pattern) -> tuple[str, tuple[Any, ...]] | None:
+        """The end of a condition on a column that is one of the names that a pattern gives; None: there are
+        so many that messages have to be looked at instead. _Nothing when there are none."""
+        select = f"SELECT id FROM {self._s}{names} WHERE {pattern.where} LIMIT ?"  # noqa: S608
+        ids = [int(row[0]) for row in self._connection.execute(select, (*pattern.words, FEW_NAMES + 1))]
         if not ids:
             raise _Nothing
         if len(ids) == 1:
-            return f"{column}=?", (ids[0],)
-        if len(ids) <= MANY_NAMES:
-            return f"{column} IN (SELECT value FROM json_each(?))", (json.dumps(ids),)  # noqa: S608
-        inner = f"SELECT id FROM {self._s}{table} WHERE {pattern.where}"  # noqa: S608
-        return f"{column} IN ({inner})", pattern.words
+            return "=?", (ids[0],)
+        if len(ids) <= FEW_NAMES:
+            return " IN (SELECT value FROM json_each(?))", (json.dumps(ids),)
+        return None
 
     def _sender(self, text: str) -> Condition:
         pattern = addresses.address(text)
-        table, column = ("domain", "sender_domain") if pattern.domain else ("address", "sender")
-        where, words = self._among(column, table, pattern)
-        source = f"SELECT id FROM {self._s}message WHERE {where} AND id {{between}}"  # noqa: S608
-        return Condition(source, f"m.{where}", words)
+        names, column = ("domain", "sender_domain") if pattern.domain else ("address", "sender")
+        found = self._among(names, pattern)
+        s = self._s
+        if found is None:
+            test = f"EXISTS(SELECT 1 FROM {s}{names} n WHERE n.id=m.{column} AND {pattern.where})"  # noqa: S608
+            return Condition("", test, pattern.words)
+        where, words = found
+        source = f"SELECT id FROM {s}message WHERE {column}{where} AND id {{between}}"  # noqa: S608
+        return Condition(source, f"m.{column}{where}", words)
 
     def _recipient(self, text: str) -> Condition:
         pattern = addresses.address(text)
-        table = column = "domain" if pattern.domain else "address"
-        return self._beside("recipient", *self._among(column, table, pattern))
+        names = "domain" if pattern.domain else "address"
+        return self._named("recipient", names, names, pattern)
 
     def _header(self, text: str) -> Condition:
         plain = text.strip("<> ")
