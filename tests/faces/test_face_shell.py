@@ -58,8 +58,8 @@ def test_ctrl_c_ends_the_running_command_only(server: Serving) -> None:
         screen.expect("drop 1")
         screen.interrupt(PROMPT)
         assert server.ended().outcome == "cancelled"
-        screen.type("half a li\x03")
-        screen.expect(PROMPT)
+        screen.type("half a li")
+        screen.interrupt(PROMPT)
         screen.type("version\n")
         screen.expect("1.2.3")
         screen.expect(PROMPT)
@@ -75,6 +75,21 @@ def test_ctrl_c_at_a_question_leaves_without_change(server: Serving) -> None:
         screen.expect("[]> ")
         screen.interrupt(PROMPT)
         assert server.ended().outcome == "cancelled"
+
+
+def test_tab_completes_the_answer_to_a_question_and_then_commands_again(server: Serving) -> None:
+    with terminal(server.home, "shell") as screen:
+        screen.expect(PROMPT)
+        screen.type("pot\n")
+        screen.expect("[]> ")
+        screen.type("l\t\t")
+        screen.expect("list  lock")
+        screen.expect("[]> l")
+        screen.type("oc\t\n")
+        screen.expect("Passphrase: ")
+        screen.interrupt(PROMPT)
+        screen.type("pot li\t")
+        screen.expect("pot list ")
 
 
 def test_a_dialogue_asks_for_what_is_missing(server: Serving) -> None:

@@ -108,6 +108,21 @@ def test_a_dialogue_asks_for_what_is_missing(screen: Screen) -> None:
     screen.expect(PROMPT)
 
 
+def test_tab_completes_the_answer_to_a_question(screen: Screen) -> None:
+    screen.type("pot\n")
+    screen.expect("[]> ")
+    screen.type("l\t")
+    screen.expect("list  lock")
+    screen.expect("[]> l")
+    screen.type("oc\t\n")
+    screen.expect("lock ")
+    screen.expect("Passphrase: ")
+    screen.type("\x03")
+    screen.expect(PROMPT)
+    screen.type("pot li\t")
+    screen.expect("pot list ")
+
+
 def test_passphrases_are_not_shown_and_not_in_the_history_and_neither_are_answers(screen: Screen) -> None:
     screen.type("pot lock\n")
     screen.expect("Passphrase: ")

@@ -135,6 +135,7 @@ class Asker:
         asked = question(entry, self._context, default)
         told = ""
         while True:
+            self._context.offer(asked.choices)
             answer = await self._client.ask(f"{told}\n{asked.text}" if told else asked.text, asked.default)
             if answer.strip().lower() in HELP:
                 told = asked.explanation

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, Protocol, get_args
 
 import msgspec
@@ -89,3 +90,5 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     """Columns of the caller's terminal, for help."""
     files: bool = True
     """Whether the caller's files can be reached; else a dialogue asks for their content."""
+    offer: Callable[[Sequence[str]], object] = tuple
+    """Takes the words that may answer the next question, for the key that completes."""

@@ -63,6 +63,7 @@ class Dialogue:
             entries = [entry for entry in menu.entries if self._offered(entry)]
             if fresh:
                 await self._deliver(await self._state(menu, subject))
+            self._context.offer([entry.word for entry in entries])
             line = (await self._client.ask(frame(entries), "")).strip()
             if not line or line.lower() in _LEAVE:
                 break
@@ -136,6 +137,7 @@ class Dialogue:
         asked = question(first, self._context, None)
         told = ""
         while True:
+            self._context.offer(asked.choices)
             answer = await self._client.ask(f"{told}\n{asked.text}" if told else asked.text, asked.default)
             if not answer.strip():
                 return ""

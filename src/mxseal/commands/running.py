@@ -169,7 +169,9 @@ class Runner:
             return outcome if str(failure) else "ok", str(failure), failure.status
         except asyncio.CancelledError:
             raise
-        except (ConnectionError, EOFError):
+        except EOFError:
+            return "cancelled", "the input has ended", CANCELLED
+        except ConnectionError:
             return "cancelled", "the caller went away", CANCELLED
         except Exception as error:
             log.exception("the command %s failed", " ".join(redact(line.words, self.commands.secret_flags)))

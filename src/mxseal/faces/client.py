@@ -15,7 +15,7 @@ import signal
 import socket
 import struct
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any, TextIO
@@ -341,7 +341,38 @@ def _environment(name: str) -> Message:
 
 def _ask(question: Message) -> str:
     sys.stdout.write(f"{visible(question['question'].rstrip())}\n")
-    return input(f"[{visible(question['default'])}]> ")
+    prompt = f"[{visible(question['default'])}]> "
+    with _completing([visible(str(word)) for word in question.get("offered", ())], prompt):
+        return input(prompt)
+
+
+@contextlib.contextmanager
+def _completing(words: list[str], prompt: str) -> Iterator[None]:
+    """Tab completes to one of `words` meanwhile, and to nothing else."""
+    try:
+        import readline  # noqa: PLC0415 - keeps the start quick
+    except ImportError:  # a Python that was built without it
+        yield
+        return
+    before, delimiters = readline.get_completer(), readline.get_completer_delims()
+
+    def complete(begun: str, state: int) -> str | None:
+        found = [word for word in words if word.lower().startswith(begun.lower())]
+        return found[state] if state < len(found) else None
+
+    def display(_begun: str, matches: Sequence[str], _longest: int) -> None:
+        sys.stdout.write("\n" + "  ".join(matches) + "\n" + prompt + readline.get_line_buffer())
+        sys.stdout.flush()
+
+    readline.set_completer(complete)
+    readline.set_completer_delims("")
+    readline.set_completion_display_matches_hook(display)
+    readline.parse_and_bind("tab: complete")
+    try:
+        yield
+    finally:
+        readline.set_completer(before)
+        readline.set_completer_delims(delimiters)
 
 
 def _secret(question: Message) -> str:

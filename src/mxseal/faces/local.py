@@ -1,10 +1,11 @@
 """The local face: commands through a unix socket in the home, which only its owner and root can use.
 
 One connection is one request; both sides write lines of JSON. The caller sends a `Request`, then an `Answer`
-to each question. The gateway sends objects with one of these keys: out, err (text); ask {question, default},
-secret {question, repeat}, paste {question}, environment NAME, read {path, limit}, write {path, content in
-base64, private}, each of which waits for an answer; about, completions; and last exit (the status), with
-line (the words without secrets) when they had any. A caller that goes away, or cancels, ends its command.
+to each question. The gateway sends objects with one of these keys: out, err (text); ask {question, default,
+offered}, secret {question, repeat}, paste {question}, environment NAME, read {path, limit}, write {path,
+content in base64, private}, each of which waits for an answer; about, completions; and last exit (the
+status), with line (the words without secrets) when they had any. A caller that goes away, or cancels, ends
+its command.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import pwd
 import re
 import socket
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,8 @@ from mxseal.faces.render import Style, clean
 LARGEST_LINE = 8 << 20
 """Bytes of the largest line that a caller may send: a file of 4 MiB in base64 fits."""
 MOST_CALLERS = 128
+MOST_OFFERED = 1000
+"""Words for completion that go with a question."""
 REQUEST_TIME = 30.0
 """Seconds in which a caller must have sent its request."""
 _PIECE = 64 << 10
@@ -81,7 +85,12 @@ class Conversation:
         self._reader = reader
         self._writer = writer
         self._waiting: asyncio.Future[Answer] | None = None
+        self._offered: Sequence[str] = ()
         self.interactive = False
+
+    def offer(self, words: Sequence[str]) -> None:
+        """Words that may answer the next question."""
+        self._offered = words[:MOST_OFFERED]
 
     async def tell(self, **message: Any) -> None:
         """Raises ConnectionError when the caller is gone."""
@@ -133,7 +142,8 @@ class Conversation:
         return answer
 
     async def ask(self, question: str, default: str) -> str:
-        answer = await self._question(ask={"question": question, "default": default})
+        offered, self._offered = list(self._offered), ()
+        answer = await self._question(ask={"question": question, "default": default, "offered": offered})
         return answer.answer or default
 
     async def secret(self, question: str, repeat: bool) -> str:
@@ -264,6 +274,7 @@ class LocalFace:
             client=caller,
             catalogue=self._runner.commands,
             width=request.width or 80,
+            offer=caller.offer,
         )
 
 

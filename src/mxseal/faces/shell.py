@@ -35,7 +35,6 @@ class Shell:
         status = 0
         if self._history is not None:
             self._history.open()
-            self._offer_completion()
         while True:
             try:
                 line = self._line()
@@ -53,6 +52,7 @@ class Shell:
 
     def _line(self) -> str:
         if self._history is not None:
+            self._offer_completion()  # each time: a question has completion of its own
             return input(self._prompt())
         line = sys.stdin.readline()
         if not line:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import asyncssh
@@ -19,7 +19,7 @@ from mxseal.faces.client import BROKEN_PIPE, UNAVAILABLE
 from mxseal.faces.output import run, without_json
 from mxseal.faces.render import Style, clean
 from mxseal.faces.ssh_caller import Caller
-from mxseal.faces.ssh_editing import History, Recall, bind, columns, complete
+from mxseal.faces.ssh_editing import Completed, History, Recall, bind, columns, complete
 from mxseal.faces.ssh_input import Input, Interrupted
 from mxseal.storage.users import User
 
@@ -65,6 +65,10 @@ class Session(asyncssh.SSHServerSession[Any]):
         self._running: asyncio.Task[Ended] | None = None
         self._recall = Recall(place.history)
         self._prompting = False
+        self._offered: Sequence[str] = ()
+        """What may answer the question that is asked."""
+        self._begun = ""
+        """The line that the terminal's cursor stands in, as far as it was shown."""
 
     # --- the library's callbacks --------------------------------------------------------------------------
 
@@ -188,6 +192,7 @@ class Session(asyncssh.SSHServerSession[Any]):
 
     def _write(self, channel: str, text: str) -> None:
         if self._terminal:
+            self._begun = text.rpartition("\n")[2]
             self._chan.write(text)
         else:
             kind = asyncssh.EXTENDED_DATA_STDERR if channel == "err" else None
@@ -289,6 +294,9 @@ class Session(asyncssh.SSHServerSession[Any]):
             if not task.done():
                 task.cancel()
                 await asyncio.wait([task])
+            if not task.cancelled():
+                task.exception()  # of a caller that is gone while it is told something
+            self._offered = ()
             self._place.touched()
         return Ended(CANCELLED, "cancelled", "", ()) if task.cancelled() else task.result()
 
@@ -304,6 +312,7 @@ class Session(asyncssh.SSHServerSession[Any]):
             catalogue=self._place.runner.commands,
             width=min(max(self._width, _NARROWEST), _WIDEST) if self._width else _USUAL,
             files=False,
+            offer=self._offer,
         )
 
     # --- keys ---------------------------------------------------------------------------------------------
@@ -314,8 +323,13 @@ class Session(asyncssh.SSHServerSession[Any]):
     def _newer(self, line: str, position: int) -> bool | tuple[str, int]:
         return self._prompting and self._recall.following(line, position)
 
+    def _offer(self, words: Sequence[str]) -> None:
+        self._offered = words
+
     def _tab(self, line: str, position: int) -> bool | tuple[str, int]:
         user = self._place.user()
+        if not self._prompting and self._offered:
+            return self._answer(line, position)
         if not self._prompting or user is None:
             return False
         caller = Caller(self, self._input, terminal=False, script=True, json=False)
@@ -324,10 +338,23 @@ class Session(asyncssh.SSHServerSession[Any]):
         def find(words: list[str], incomplete: str) -> list[Completion]:
             return self._place.runner.commands.complete(words, incomplete, context)
 
-        found = complete(line, position, find)
+        return self._completed(line, complete(line, position, find))
+
+    def _answer(self, line: str, position: int) -> bool | tuple[str, int]:
+        """Tab at a question: one of the words that it offers."""
+        offered = self._offered
+
+        def find(words: list[str], incomplete: str) -> list[Completion]:
+            begun = [each for each in offered if each.lower().startswith(incomplete.lower())]
+            return [] if words else [Completion(each) for each in begun]
+
+        return self._completed(line, complete(line, position, find))
+
+    def _completed(self, line: str, found: Completed | None) -> bool | tuple[str, int]:
         if found is None:
             return False
         if found.choices:
-            listed = columns([clean(choice) for choice in found.choices], context.width)
-            self._chan.write(f"{clean(line)}\n{listed}{self._prompt()}")
+            width = min(max(self._width, _NARROWEST), _WIDEST) if self._width else _USUAL
+            listed = columns([clean(choice) for choice in found.choices], width)
+            self._chan.write(f"{clean(line)}\n{listed}{self._begun}")
         return found.line, found.position
