@@ -283,6 +283,24 @@ async def test_names_are_told_from_unknown_ones_before_anything_else_is_asked() 
     assert officer.profile("mine")
 
 
+async def test_levels_and_limits_are_looked_at_at_once() -> None:
+    table = Table("", "9", "5", "", "many", "50M", "", "", "left over")
+    await table.type("policyconfig policy edit ACCEPTED")
+    assert "There is no TLS level '9' for receiving." in table.client.questions[2]
+    assert "many is no number: write one such as 100 or 50M, or 'default'." in table.client.questions[5]
+    table = Table("7", "6", "x", "20", *[""] * 4, "left over")
+    await table.type("destconfig default")
+    assert "There is no TLS level '7'." in table.client.questions[1]
+    assert "This takes a number or 'default', not 'x'." in table.client.questions[3]
+    assert table.document.destinations[0].tls == "required-verify-hosted"
+
+
+async def test_a_command_of_the_prompt_is_told_to_have_no_place_in_a_menu() -> None:
+    table = Table("commit", "", "left over")
+    await table.type("destconfig")
+    assert "'commit' has no place in this menu: an empty line leaves it." in table.screen
+
+
 async def test_a_switch_is_answered_with_y_or_n() -> None:
     table = Table("", "perhaps", "y", "left over")
     await table.type("destconfig setup")
@@ -319,7 +337,7 @@ async def test_a_dialogue_that_fails_can_be_gone_through_with_its_answers() -> N
 
 
 async def test_after_a_failure_one_may_leave_it() -> None:
-    table = Table("new", "bad domain", *[""] * 6, "n", "", "left over")
+    table = Table("new", "bad domain", *[""] * 6, "perhaps", "n", "", "left over")
     await table.type("destconfig")
     assert "No entry for bad domain was made" in table.screen
     assert table.records[0].outcome == "failed"

@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args, get_origin
 
 import click
 
-from mxseal.commands.context import CommandFailed, Context
+from mxseal.commands.context import Client, CommandFailed, Context
 from mxseal.commands.parameters import (
     FILE_LIMIT,
     SECRET_LIMIT,
@@ -23,7 +23,7 @@ from mxseal.commands.parameters import (
     Parameter,
     Secret,
 )
-from mxseal.commands.questions import HELP, BadAnswer, Question, meaning, question
+from mxseal.commands.questions import HELP, BadAnswer, Question, meaning, question, yes
 from mxseal.commands.registry import Command, UsageFault
 from mxseal.commands.words import HIDDEN, LITERAL_SECRET
 
@@ -193,6 +193,16 @@ class Asker:
         path = "-" if how == "stdin" else rest
         lines = _decoded(path, await self._client.read(path, SECRET_LIMIT)).splitlines()
         return lines[0] if lines else ""
+
+
+async def agreed(client: Client, text: str) -> bool:
+    """A question that an empty line answers with yes."""
+    told = ""
+    while True:
+        try:
+            return yes(await client.ask(f"{told}{text}", "Y"))
+        except BadAnswer as refusal:
+            told = f"{refusal}\n"
 
 
 def has(value: Any) -> bool:

@@ -14,7 +14,7 @@ from mxseal.commands.certificate_use import certconfig_assign
 from mxseal.commands.certificates import Listing, candidate, certificate_names
 from mxseal.commands.context import CommandFailed, Context, allowed
 from mxseal.commands.destination_overrides import override_text
-from mxseal.commands.levels import LABELS, MEANINGS, MENU, level_words, read_level
+from mxseal.commands.levels import LABELS, MEANINGS, MENU, check_level, level_words, read_level
 from mxseal.commands.parameters import Argument, FileText, Option, OutputFile
 from mxseal.commands.registry import command
 from mxseal.commands.results import Column, Done, Field, File, Problems, Record, Result
@@ -50,17 +50,26 @@ def anchor_words(ctx: Context) -> list[str]:
     return [*authority_names(ctx), _NONE]
 
 
+def _check_number(_ctx: Context, text: str) -> None:
+    _number(text, "This")
+
+
 Level = Annotated[
     str | None,
     Option(
-        "TLS level, by its name or number; 'default': the default entry's", complete=level_words, ask=MENU
+        "TLS level, by its name or number; 'default': the default entry's",
+        complete=level_words,
+        ask=MENU,
+        check=check_level,
     ),
 ]
 Concurrency = Annotated[
-    str | None, Option("Connections at the same time, 1 to 1000, or 'default'", metavar="NUMBER")
+    str | None,
+    Option("Connections at the same time, 1 to 1000, or 'default'", metavar="NUMBER", check=_check_number),
 ]
 Messages = Annotated[
-    str | None, Option("Messages on one connection, 1 to 10000, or 'default'", metavar="NUMBER")
+    str | None,
+    Option("Messages on one connection, 1 to 10000, or 'default'", metavar="NUMBER", check=_check_number),
 ]
 AlertSwitch = Annotated[
     Literal["on", "off", "default"] | None, Option("Alert when a required TLS connection fails")

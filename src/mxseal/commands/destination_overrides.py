@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from mxseal.commands.certificates import candidate
 from mxseal.commands.context import CommandFailed, Context
-from mxseal.commands.levels import LABELS, MENU, level_words, read_level
+from mxseal.commands.levels import LABELS, MENU, check_level, level_words, read_level
 from mxseal.commands.parameters import Argument, Option
 from mxseal.commands.registry import command
 from mxseal.commands.results import Column, Result, Table
@@ -41,7 +41,9 @@ def override_list(ctx: Context) -> Result:
 @command("destconfig", "override", "add", role="operator", summary="Add an override")
 def override_add(
     ctx: Context,
-    tls: Annotated[str, Argument("TLS level", metavar="LEVEL", complete=level_words, ask=MENU)],
+    tls: Annotated[
+        str, Argument("TLS level", metavar="LEVEL", complete=level_words, ask=MENU, check=check_level)
+    ],
     *,
     sender: Annotated[
         str | None, Option("user@example.com, example.com, .example.com or all", metavar="PATTERN")

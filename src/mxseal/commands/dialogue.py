@@ -98,6 +98,8 @@ class Dialogue:
         offered = choose(words, self._flat(menu, words[0]) or entries)
         if not offered.told:
             return offered
+        if self._commands.node(words[:1]) is not None:
+            return Choice(told=f"'{words[0]}' has no place in this menu: an empty line leaves it.")
         others = [entry for entry in menu.entries if self._is_permitted(entry.target)]
         hidden = choose(words, others)
         return offered if hidden.told else hidden

@@ -43,6 +43,11 @@ def level_words(_ctx: Context) -> list[str]:
     return [DEFAULT_LEVEL, *LEVELS]
 
 
+def check_level(_ctx: Context, text: str) -> None:
+    """Raises CommandFailed."""
+    read_level(text)
+
+
 def read_level(text: str) -> DeliveryLevel | None:
     """The level of '5', 'required-verify', 'Required - Verify'; None for 'default'. Raises CommandFailed."""
     word = " ".join(text.lower().split())

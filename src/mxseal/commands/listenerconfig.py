@@ -86,38 +86,66 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     reverse_dns: Annotated[Switch | None, Option("Look up the names of clients")] = None
 
 
+def check_amount(_ctx: Context, text: str) -> None:
+    """Raises CommandFailed for what is neither a number, perhaps with K, M or G, nor 'default'."""
+    if isinstance(amount(text), str) and text.strip().lower() != _DEFAULT:
+        raise CommandFailed(f"{text} is no number: write one such as 100 or 50M, or 'default'")
+
+
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Bounds as they are typed; None: as they are."""
 
-    connections: Annotated[str | None, Option("Connections at the same time", metavar="NUMBER")] = None
-    connections_per_host: Annotated[str | None, Option("The same from one address", metavar="NUMBER")] = None
-    messages_per_connection: Annotated[str | None, Option("Messages on one connection", metavar="NUMBER")] = (
-        None
-    )
-    recipients_per_message: Annotated[str | None, Option("Recipients of one message", metavar="NUMBER")] = (
-        None
-    )
-    message_size: Annotated[str | None, Option("Bytes of a message, such as 50M", metavar="SIZE")] = None
-    header_size: Annotated[str | None, Option("Bytes of its header, such as 256K", metavar="SIZE")] = None
-    commands_per_connection: Annotated[str | None, Option("Commands on one connection", metavar="NUMBER")] = (
-        None
-    )
+    connections: Annotated[
+        str | None, Option("Connections at the same time", metavar="NUMBER", check=check_amount)
+    ] = None
+    connections_per_host: Annotated[
+        str | None, Option("The same from one address", metavar="NUMBER", check=check_amount)
+    ] = None
+    messages_per_connection: Annotated[
+        str | None, Option("Messages on one connection", metavar="NUMBER", check=check_amount)
+    ] = None
+    recipients_per_message: Annotated[
+        str | None, Option("Recipients of one message", metavar="NUMBER", check=check_amount)
+    ] = None
+    message_size: Annotated[
+        str | None, Option("Bytes of a message, such as 50M", metavar="SIZE", check=check_amount)
+    ] = None
+    header_size: Annotated[
+        str | None, Option("Bytes of its header, such as 256K", metavar="SIZE", check=check_amount)
+    ] = None
+    commands_per_connection: Annotated[
+        str | None, Option("Commands on one connection", metavar="NUMBER", check=check_amount)
+    ] = None
     errors_per_connection: Annotated[
-        str | None, Option("Commands in error, behind which it ends", metavar="NUMBER")
+        str | None, Option("Commands in error, behind which it ends", metavar="NUMBER", check=check_amount)
     ] = None
     refused_recipients: Annotated[
-        str | None, Option("Refused recipients, behind which it ends", metavar="NUMBER")
+        str | None, Option("Refused recipients, behind which it ends", metavar="NUMBER", check=check_amount)
     ] = None
-    tls_sessions: Annotated[str | None, Option("TLS connections at the same time", metavar="NUMBER")] = None
+    tls_sessions: Annotated[
+        str | None, Option("TLS connections at the same time", metavar="NUMBER", check=check_amount)
+    ] = None
     handshakes_per_second: Annotated[
-        str | None, Option("TLS handshakes in a second, of clients that sent no mail yet", metavar="NUMBER")
+        str | None,
+        Option(
+            "TLS handshakes in a second, of clients that sent no mail yet",
+            metavar="NUMBER",
+            check=check_amount,
+        ),
     ] = None
-    handshake_time: Annotated[str | None, Option("Seconds for a TLS handshake", metavar="SECONDS")] = None
-    idle_time: Annotated[str | None, Option("Seconds without a command", metavar="SECONDS")] = None
-    connection_time: Annotated[str | None, Option("Seconds in all", metavar="SECONDS")] = None
-    hops: Annotated[str | None, Option("Received lines, behind which mail is a loop", metavar="NUMBER")] = (
-        None
-    )
+    handshake_time: Annotated[
+        str | None, Option("Seconds for a TLS handshake", metavar="SECONDS", check=check_amount)
+    ] = None
+    idle_time: Annotated[
+        str | None, Option("Seconds without a command", metavar="SECONDS", check=check_amount)
+    ] = None
+    connection_time: Annotated[
+        str | None, Option("Seconds in all", metavar="SECONDS", check=check_amount)
+    ] = None
+    hops: Annotated[
+        str | None,
+        Option("Received lines, behind which mail is a loop", metavar="NUMBER", check=check_amount),
+    ] = None
 
 
 # --- values -----------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import msgspec
 
 from mxseal.commands.certificates import Listing, candidate
 from mxseal.commands.context import CommandFailed, Context
-from mxseal.commands.listenerconfig import amount
+from mxseal.commands.listenerconfig import amount, check_amount
 from mxseal.commands.parameters import Argument, Option
 from mxseal.commands.registry import command
 from mxseal.commands.results import Column, Problems, Result, Table
@@ -51,6 +51,10 @@ def level_words(_ctx: Context) -> Sequence[str]:
     return LEVELS
 
 
+def _check_level(_ctx: Context, text: str) -> None:
+    read_level(text)
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What a policy says; None: as it is, and as in the document's defaults for a new one."""
 
@@ -62,20 +66,26 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = None
     tls: Annotated[
-        str | None, Option("TLS level, by its name or number", complete=level_words, ask=_MENU)
+        str | None,
+        Option("TLS level, by its name or number", complete=level_words, ask=_MENU, check=_check_level),
     ] = None
     tls_sender: Annotated[
         tuple[str, ...],
         Option("A sender whose mail is taken over TLS only; several may be named; 'none'", metavar="PATTERN"),
     ] = ()
     messages: Annotated[
-        str | None, Option("Messages on one connection; 'default': the listener's", metavar="NUMBER")
+        str | None,
+        Option("Messages on one connection; 'default': the listener's", metavar="NUMBER", check=check_amount),
     ] = None
     recipients: Annotated[
-        str | None, Option("Recipients of one message; 'default': the listener's", metavar="NUMBER")
+        str | None,
+        Option("Recipients of one message; 'default': the listener's", metavar="NUMBER", check=check_amount),
     ] = None
     size: Annotated[
-        str | None, Option("Bytes of a message, such as 20M; 'default': the listener's", metavar="SIZE")
+        str | None,
+        Option(
+            "Bytes of a message, such as 20M; 'default': the listener's", metavar="SIZE", check=check_amount
+        ),
     ] = None
 
     @property

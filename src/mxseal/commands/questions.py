@@ -108,12 +108,12 @@ def _parts(answer: str) -> list[str]:
 def _one(asked: Question, answer: str, parsed: click.Context | None) -> Any:
     entry = asked.entry
     if entry.kind is bool:
-        return _yes(answer)
+        return yes(answer)
     if get_origin(entry.kind) is Literal and not asked.choices:
         names = [str(choice) for choice in get_args(entry.kind)]
         positive = next(name for name in names if name in _YES)
         negative = next(name for name in names if name in _NO)
-        return positive if _yes(answer) else negative
+        return positive if yes(answer) else negative
     for choice in asked.choices:
         if choice.lower() == answer.lower():
             return choice
@@ -157,7 +157,9 @@ def _number(entry: Parameter, answer: str) -> int | float:
     return number
 
 
-def _yes(answer: str) -> bool:
+def yes(answer: str) -> bool:
+    """Raises BadAnswer."""
+    answer = answer.strip()
     if answer.lower() in _YES:
         return True
     if answer.lower() in _NO:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import click
 import msgspec
 
-from mxseal.commands.asking import Asker, Given, spelled
+from mxseal.commands.asking import Asker, Given, agreed, spelled
 from mxseal.commands.context import CommandFailed, Context, allowed
 from mxseal.commands.dialogue import Dialogue
 from mxseal.commands.menus import SUBJECT, Menu
@@ -221,7 +221,7 @@ class Runner:
             if not failed(result) or asker.asked < _FEW or not context.client.interactive:
                 return result
             await deliver(result)
-            if (await context.client.ask(_AGAIN, "Y")).strip().lower() not in {"y", "yes"}:
+            if not await agreed(context.client, _AGAIN):
                 return None
             before = asker.answers
 
