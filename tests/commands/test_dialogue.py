@@ -196,6 +196,25 @@ async def test_without_a_terminal_a_menu_is_a_usage_error_that_says_what_to_type
         assert said in ended.message
 
 
+async def test_an_operation_without_anything_to_be_about_says_so() -> None:
+    table = Table("edit", "del", "", "left over")
+    table.edit(destinations=())
+    await table.type("destconfig")
+    assert "There is nothing yet that EDIT could be about." in table.screen
+    assert "There is nothing yet that DELETE could be about." in table.screen
+
+
+async def test_an_empty_line_at_the_first_question_goes_back_to_the_menu() -> None:
+    table = Table("new", "", "list", "", "left over")
+    await table.type("destconfig")
+    assert [(record.words[-1], record.outcome) for record in table.records] == [
+        ("new", "cancelled"), ("list", "ok"), ("destconfig", "ok"),
+    ]  # fmt: skip
+    typed = Table("", "a.example", *[""] * 6, "left over")
+    await typed.type("destconfig new")
+    assert typed.client.questions[1].startswith("An answer is needed; Ctrl-C leaves without change.")
+
+
 async def test_a_long_table_ahead_of_a_menu_is_cut() -> None:
     table = Table("", "left over")
     table.edit(smtp_routes={f"d{number}.example": ("mx.example.net",) for number in range(100)})

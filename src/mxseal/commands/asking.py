@@ -33,6 +33,10 @@ Given = Mapping[str, Any]
 """Parameters by name, as they were typed."""
 
 
+class Left(Exception):
+    """An empty line at the first question of an operation that was chosen in a menu: back to it."""
+
+
 class Asker:
     """Values for all parameters of one run: from its words, the caller's files, answers, defaults.
 
@@ -62,7 +66,7 @@ class Asker:
         self.asked = 0
 
     async def complete(self, given: Given) -> dict[str, Any]:
-        """Raises UsageFault when something is missing and nobody can be asked; CommandFailed."""
+        """Raises UsageFault when something is missing and nobody can be asked; CommandFailed; Left."""
         parameters = self._entry.parameters
         missing = [entry for entry in parameters if entry.needed and not has(given.get(entry.name))]
         if missing and not self._client.interactive:
@@ -140,6 +144,8 @@ class Asker:
             if answer.strip().lower() in HELP:
                 told = asked.explanation
                 continue
+            if self._chosen and self.asked == 1 and entry.needed and not answer.strip():
+                raise Left
             try:
                 return await self._taken(asked, values, present, answer)
             except BadAnswer as refusal:

@@ -87,6 +87,9 @@ class Dialogue:
         return False
 
     async def _carry_out(self, entry: Entry, rest: Sequence[str], subject: str | None) -> bool:
+        if not rest and not self._offered(entry):
+            await self._deliver(Problems(f"There is nothing yet that {entry.word.upper()} could be about."))
+            return False
         words = [*filled(entry.target, subject), *rest]
         inner = self._commands.menu(entry.target)
         if inner is not None and not rest:

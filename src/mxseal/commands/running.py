@@ -11,7 +11,7 @@ from typing import Any, Literal
 import click
 import msgspec
 
-from mxseal.commands.asking import Asker, Given, agreed, spelled
+from mxseal.commands.asking import Asker, Given, Left, agreed, spelled
 from mxseal.commands.context import CommandFailed, Context, allowed
 from mxseal.commands.dialogue import Dialogue
 from mxseal.commands.menus import SUBJECT, Menu
@@ -126,7 +126,7 @@ class Runner:
 
         line = _Line(words, chosen=chosen)
         ended = await self._reported(line, context, lambda: self._run(line, context, tell))
-        if ended.outcome == "cancelled":
+        if ended.outcome == "cancelled" and not line.left:
             raise EOFError  # the caller's side ended it, and the menu with it
         if ended.message and not told:
             await deliver(Problems(ended.message))
@@ -162,6 +162,9 @@ class Runner:
     async def _outcome(self, line: _Line, work: Callable[[], Awaitable[_Outcome]]) -> _Outcome:
         try:
             return await work()
+        except Left:
+            line.left = True
+            return "cancelled", "", CANCELLED
         except UsageFault as fault:
             return "usage", str(fault), USAGE
         except CommandFailed as failure:
@@ -271,6 +274,8 @@ class _Line:
         self.words = words
         self.chosen = chosen
         self.command: Command | None = None
+        self.left = False
+        """Whether it was left at its first question."""
         self.changed = False
         """Whether it was an operation that changes something."""
         self.done: list[str] = []
