@@ -51,6 +51,18 @@ def test_an_address_that_is_not_allowed_does_not(tmp_path: Path) -> None:
     assert get(tmp_path, "127.0.0.2", "::/8")[0] in (401, 403)
 
 
+def test_a_token_of_the_api_reads_them_from_anywhere(tmp_path: Path) -> None:
+    with http_serving(tmp_path) as server:
+        text = server.do(lambda: server.services.token("prometheus", "read-only"))
+        answers = []
+        for header in (f"Authorization: Bearer {text}", f"Authorization: Bearer {text[:-1]}"):
+            with server.secure() as client:
+                client.sendall(request("/metrics", header))
+                answers.append(answer(client))
+    assert [status for status, _, _ in answers] == [200, 401]
+    assert answers[0][2] == b"mxseal_ready 1.0\n"
+
+
 @pytest.mark.parametrize(
     ("remote", "networks", "inside"),
     [
