@@ -12,6 +12,7 @@ from mxseal.config.model import (
     Delivery,
     Destination,
     Document,
+    Interface,
     Listener,
     ListenerLimits,
     Logs,
@@ -52,6 +53,17 @@ documents = st.builds(
             limits=st.builds(ListenerLimits, connections=st.integers(1, 9), idle_time=st.floats(0.5, 1000)),
         ),
         max_size=3,
+    ).map(tuple),
+    interfaces=st.lists(
+        st.builds(
+            Interface,
+            name=names,
+            address=st.ip_addresses().map(str),
+            hostname=st.none() | domains,
+            https_port=st.integers(1, 65535),
+            http=st.booleans(),
+        ),
+        max_size=2,
     ).map(tuple),
     sender_groups=st.lists(
         st.builds(

@@ -33,12 +33,15 @@ _PROBLEMS = {
     "400": "The request can't be read",
     "401": "The token is missing, wrong, expired or revoked",
     "403": "The token's role may not do this",
+    "404": "A question about something that is not there",
     "406": "The answer has another media type than those accepted",
     "409": "The command says no, and why; nothing was done unless `result` says otherwise",
     "413": "The body is too large",
+    "415": "The body is not JSON",
     "422": "Parameters do not fit: `problems` names them",
     "429": "Too many wrong tokens from this address, or too many commands at once",
     "500": "A fault of the gateway, told in its system log",
+    "503": "The gateway is stopping",
 }
 _NO_NUL = "^[^\\u0000]*$"
 
@@ -77,6 +80,7 @@ def document(commands: Registry, version: str) -> Schema:
 
 def _operation(entry: Command) -> Schema:
     about = entry.describe()
+    other = "415" if entry.reads else "404"
     operation: Schema = {
         "operationId": "-".join(entry.words),
         "tags": [entry.words[0]],
@@ -85,7 +89,7 @@ def _operation(entry: Command) -> Schema:
         "x-roles": sorted({"administrator", *entry.roles}),
         "responses": {
             "200": {"description": "What the command has to say", "content": _content(entry)},
-            **{status: _reference("responses", status) for status in _PROBLEMS},
+            **{status: _reference("responses", status) for status in _PROBLEMS if status != other},
         },
     }
     if entry.reads:
