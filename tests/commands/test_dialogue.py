@@ -241,6 +241,25 @@ async def test_a_group_without_anything_for_a_role_is_refused() -> None:
     assert ended.message == "'userconfig' needs the role administrator; yours is operator"
 
 
+@pytest.mark.parametrize("left", ["read-only", None])
+@pytest.mark.parametrize("answers", [("new a.example", ""), ("new", "a.example", *[""] * 6)])
+async def test_a_role_that_is_taken_away_in_a_dialogue_is_gone_at_once(
+    answers: tuple[str, ...], left: Role | None
+) -> None:
+    table = Table(*answers, "left over")
+    at_first = len(answers) + 1
+
+    def role() -> Role | None:
+        """As long as nothing was answered but the operation."""
+        return "operator" if len(table.client.answers) >= at_first - (len(answers) > 2) else left
+
+    table.context = msgspec.structs.replace(table.context, role="operator", role_now=role)
+    await table.type("destconfig")
+    assert "needs the role" in table.screen or "has no role any more" in table.screen
+    assert "refused" in {record.outcome for record in table.records}
+    assert "a.example" not in {entry.domain for entry in table.document.destinations}
+
+
 # --- questions --------------------------------------------------------------------------------------------
 
 

@@ -7,6 +7,7 @@ so nothing is carried out. A face that comes is one more row.
 
 from __future__ import annotations
 
+import http.client
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -15,14 +16,16 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from lab.client import ANY
 from lab.gateway import Gateway
 from lab.place import free_ports
 from mxseal.commands import catalogue
 from mxseal.commands.context import ROLES, Role, allowed
 from mxseal.commands.registry import Command
+from mxseal.faces.api.openapi import method
 from tests.e2e.estate import document
 from tests.e2e.remote import Remote
-from tests.faces.terminal import run
+from tests.faces.terminal import PATIENCE, run
 
 DOCS = Path(__file__).parents[2] / "docs"
 COMMANDS = sorted(catalogue.registry().commands, key=lambda entry: entry.words)
@@ -62,18 +65,43 @@ def _on_the_machine(remote: Remote, _role: Role) -> Answers:
     return _read(run(remote.gateway.home, "shell", stdin=_script(COMMANDS).encode()).stderr.decode())
 
 
+def _over_https(remote: Remote, role: Role) -> Answers:
+    token = remote.gateway.command("tokenconfig", "new", f"of-{role}", "--role", role)["token"]
+    connection = http.client.HTTPSConnection(
+        "127.0.0.1", remote.other, timeout=PATIENCE, context=ANY.context()
+    )
+    headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
+    found: dict[str, str] = {}
+    for entry in COMMANDS:
+        path = "/api/v1/" + "/".join(entry.words)
+        if method(entry) == "GET":
+            connection.request("GET", f"{path}?nonsense=1", headers=headers)
+        else:
+            connection.request("POST", path, body='{"nonsense": 1}', headers=headers)
+        answer = connection.getresponse()
+        answer.read()
+        found[" ".join(entry.words)] = {422: "open", 403: "refused"}.get(answer.status, str(answer.status))
+    connection.close()
+    return found
+
+
 FACES = (
     Face("ssh", ROLES, _over_ssh),
+    Face("api", ROLES, _over_https),
     Face("local", ("administrator",), _on_the_machine),  # who owns the home is one
 )
 
 
 @pytest.fixture(scope="module")
 def remote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Remote]:
-    port, ssh, other = free_ports(3)
+    port, ssh, https = free_ports(3)
+    parts = {
+        "ssh": {"address": "127.0.0.1", "port": ssh},
+        "interfaces": [{"name": "Management", "https_port": https}],
+    }
     with ExitStack() as stack:
-        gateway = stack.enter_context(Gateway(document(port, ssh={"address": "127.0.0.1", "port": ssh})))
-        site = Remote(gateway, (port, ssh, other), tmp_path_factory.mktemp("remote"))
+        gateway = stack.enter_context(Gateway(document(port, **parts)))
+        site = Remote(gateway, (port, ssh, https), tmp_path_factory.mktemp("remote"))
         for role in ROLES:
             site.user(f"the-{role}", role)
         yield site

@@ -19,7 +19,7 @@ from mxseal.commands import catalogue
 from mxseal.commands.registry import Registry
 from tests.e2e.estate import at, document, envelope
 from tests.e2e.remote import PROMPT, Remote
-from tests.faces.terminal import Terminal, run, terminal
+from tests.faces.terminal import PATIENCE, Terminal, run, terminal
 
 MENU = "Choose the operation you want to perform:"
 
@@ -162,6 +162,18 @@ def test_one_command_with_a_terminal_has_its_dialogue_and_its_status(remote: Rem
         screen.type("3\n\n\n\n\n\n")
         screen.expect("over.example was added")
         assert screen.status() == 0
+
+
+def test_who_is_deleted_meanwhile_does_nothing_more_in_an_open_dialogue(remote: Remote) -> None:
+    remote.user("leaver", "operator")
+    with remote.terminal(user="leaver") as screen:
+        screen.expect(PROMPT)
+        walk(screen, ("destconfig", "[]> "), ("new", "[]> "), ("leaver.example", "[default]> "))
+        remote.gateway.text("userconfig", "delete", "leaver", "--yes")
+        screen.type("\n" * 6)
+        screen.expect("This user is no longer there")
+        screen.process.wait(PATIENCE)
+    assert "refused" in remote.gateway.text("grep", "destconfig new leaver.example", "audit_logs")
 
 
 def test_without_a_terminal_nothing_is_asked(remote: Remote) -> None:

@@ -90,5 +90,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     """Columns of the caller's terminal, for help."""
     files: bool = True
     """Whether the caller's files can be reached; else a dialogue asks for their content."""
+    role_now: Callable[[], Role | None] | None = None
+    """The caller's role in this moment, for what takes long; None from it: the caller may do nothing more."""
     offer: Callable[[Sequence[str]], object] = tuple
     """Takes the words that may answer the next question, for the key that completes."""

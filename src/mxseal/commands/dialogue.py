@@ -59,7 +59,7 @@ class Dialogue:
             if not subject:
                 return False
         fresh, changed = True, False
-        while self._client.interactive:
+        while self._client.interactive and self._is_somebody():
             entries = [entry for entry in menu.entries if self._offered(entry)]
             if fresh:
                 await self._deliver(await self._state(menu, subject))
@@ -70,6 +70,10 @@ class Dialogue:
             fresh = await self._answered(line, menu, entries, subject)
             changed = changed or fresh
         return changed
+
+    def _is_somebody(self) -> bool:
+        """Whether the user is still one."""
+        return self._context.role_now is None or self._context.role_now() is not None
 
     async def _answered(self, line: str, menu: Menu, entries: Sequence[Entry], subject: str | None) -> bool:
         """Whether something may look different now."""

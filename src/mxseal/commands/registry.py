@@ -48,7 +48,7 @@ class Command(msgspec.Struct, frozen=True):
     @property
     def configures(self) -> bool:
         """Whether it is an operation of a configuration command: its parameters are asked in a dialogue."""
-        return len(self.words) > 1 and "read-only" not in self.roles
+        return len(self.words) > 1 and not self.reads
 
     @property
     def permitted(self) -> str:

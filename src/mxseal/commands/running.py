@@ -117,6 +117,7 @@ class Runner:
     async def operate(self, words: list[str], context: Context, deliver: Deliver, *, chosen: bool) -> bool:
         """One operation of a menu, reported by itself; its failure is told here. `chosen`: nothing stood
         behind it, so that everything is asked. Whether it changed something."""
+        context = _now(context)
         told = False
 
         async def tell(result: Result) -> None:
@@ -212,6 +213,8 @@ class Runner:
             if not asker.asked:
                 return await _call(entry, context, values)
             line.done = spelled(entry, values)
+            context = _now(context)
+            _authorise(entry, context)
             if asker.unchanged(values):
                 line.changed = False
                 return Done("Nothing was changed.")
@@ -250,6 +253,17 @@ class Runner:
             raise UsageFault(_laid_out(menu))
         line.changed = await dialogue.open(menu, subject)
         return True
+
+
+def _now(context: Context) -> Context:
+    """The same with the caller's role of now: it may have been taken away while questions were asked. Raises
+    CommandFailed."""
+    if context.role_now is None:
+        return context
+    role = context.role_now()
+    if role is None:
+        raise CommandFailed("This user is no longer there, or has no role any more", NOT_ALLOWED)
+    return msgspec.structs.replace(context, role=role)
 
 
 def _authorise(entry: Command, context: Context) -> None:

@@ -312,6 +312,7 @@ class Session(asyncssh.SSHServerSession[Any]):
             catalogue=self._place.runner.commands,
             width=min(max(self._width, _NARROWEST), _WIDEST) if self._width else _USUAL,
             files=False,
+            role_now=self._role,
             offer=self._offer,
         )
 
@@ -322,6 +323,10 @@ class Session(asyncssh.SSHServerSession[Any]):
 
     def _newer(self, line: str, position: int) -> bool | tuple[str, int]:
         return self._prompting and self._recall.following(line, position)
+
+    def _role(self) -> Role | None:
+        user = self._place.user()
+        return None if user is None else cast("Role", user.role)
 
     def _offer(self, words: Sequence[str]) -> None:
         self._offered = words
