@@ -52,6 +52,7 @@ from mxseal.logs.follow import Bell, Wait
 from mxseal.relay.packets import Packets
 from mxseal.relay.ports import Place, Ports
 from mxseal.relay.probe import Seen
+from mxseal.relay.recorder import Recorder
 from mxseal.relay.recordings import Recordings
 from mxseal.relay.resolver import DnsResolver
 from mxseal.relay.routing import mail_domain
@@ -184,7 +185,7 @@ class Gateway:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def _directories(self) -> DirectoryDesk:
-        return DirectoryDesk(
+        desk = DirectoryDesk(
             self.crew,
             self.bus,
             self.clock,
@@ -192,6 +193,8 @@ class Gateway:
             secrets=self.state.secrets,
             resolver=lambda: self._resolver,
         )
+        desk.recorder = self.recorder
+        return desk
 
     def serial(self) -> str:
         """This installation's serial number, as the log files' heads show it."""
@@ -367,11 +370,17 @@ class Gateway:
         return Recordings(self.home.open_captures(), self.clock, self._record, self._captures_allowed)
 
     @cached_property
+    def recorder(self) -> Recorder:
+        """For the connections of this process: those of `ldaptest`."""
+        return Recorder(self.bus, self.clock, self.home.open_captures(), "leader")
+
+    @cached_property
     def packets(self) -> Packets:
         """See `Services.packets`."""
         return Packets(self.captures, self.clock)
 
     def _record(self, orders: Sequence[CaptureOrder], stopped: Sequence[str]) -> None:
+        self.recorder.arm(orders, stopped)
         self._spawn(self.crew.record(orders, stopped))
 
     def _captures_allowed(self) -> tuple[int, int]:
@@ -418,6 +427,7 @@ class Gateway:
         await self.looks.stop()
         await self.crls.stop()
         await self.packets.stop()
+        await self.recorder.stop()
         await self.captures.stop()
         await self.crew.stop(patience)
         numbers = Numbers(self.home.state_file, self.crew.board)

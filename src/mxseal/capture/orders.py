@@ -11,7 +11,8 @@ Direction = Literal["incoming", "delivery"]
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
-    """Record the next `count` connections that match. Only one of `next_icid`, `domain` and `host` is set."""
+    """Record the next `count` connections that match. Only one of `next_icid`, `domain`, `host` and
+    `ldap` is set."""
 
     name: str
     user: str
@@ -25,6 +26,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     domain: str | None = None
     host: str | None = None
     """A host name, an IP address or a network."""
+    ldap: str | None = None
+    """A profile of directory servers, by its name."""
     listener: str | None = None
     only: Direction | None = None
 
@@ -32,6 +35,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         """The order in words."""
         if self.next_icid:
             what = "the next incoming connection"
+        elif self.ldap is not None:
+            what = f"LDAP profile {self.ldap}"
         elif self.domain is not None:
             what = f"domain {self.domain}"
         else:
@@ -43,9 +48,10 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 class Connection(msgspec.Struct, kw_only=True):
     """What is known of a connection by now; names and domains come as it goes on."""
 
-    direction: Direction
+    direction: Direction | Literal["directory"]
     address: str
     listener: str | None = None
+    profile: str | None = None
     names: set[str] = msgspec.field(default_factory=set)
     """What the host is called, by itself or by others."""
     domains: set[str] = msgspec.field(default_factory=set)
@@ -67,6 +73,8 @@ def network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
 
 def matches(order: Order, connection: Connection) -> bool:
     """Whether the connection is one that the order means, as far as it is known now."""
+    if order.ldap is not None or connection.profile is not None:
+        return order.ldap is not None and order.ldap == connection.profile
     if order.only not in (None, connection.direction):
         return False
     if order.listener is not None and connection.listener != order.listener:

@@ -40,6 +40,10 @@ def listener_names(ctx: Context) -> list[str]:
     return [listener.name for listener in ctx.services.history.current().document.listeners]
 
 
+def profile_names(ctx: Context) -> list[str]:
+    return [profile.name for profile in ctx.services.history.current().document.ldap_profiles]
+
+
 Name = Annotated[str, Argument("Name of the recording, as 'list' shows it", complete=recording_names)]
 
 
@@ -51,6 +55,10 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     ] = None
     host: Annotated[str | None, Option("A host by name, an IP address or a network", metavar="HOST")] = None
     next_icid: Annotated[bool, Option("The next incoming connection, whoever it is from")] = False
+    ldap: Annotated[
+        str | None,
+        Option("A profile of directory servers (ldapconfig)", complete=profile_names, metavar="PROFILE"),
+    ] = None
     listener: Annotated[
         str | None, Option("Only incoming connections of this listener", complete=listener_names)
     ] = None
@@ -70,10 +78,10 @@ def sessioncapture_arm(
     ] = False,
     minutes: Annotated[int, Option("For so long it is waited", least=1, most=_MOST_MINUTES)] = 30,
 ) -> Result:
-    """Say which connection: --domain, --host or --next-icid. The recording is stored when the connection
-    ends; 'sessioncapture list' shows it then, and 'sessioncapture download' gives a pcapng file that
-    Wireshark and tshark open decrypted. Connections that are open already are not recorded. A restart of the
-    gateway disarms.
+    """Say which connection: --domain, --host, --next-icid or --ldap. The recording is stored when the
+    connection ends; 'sessioncapture list' shows it then, and 'sessioncapture download' gives a pcapng file
+    that Wireshark and tshark open decrypted. Connections that are open already are not recorded. A restart
+    of the gateway disarms.
 
     Example: sessioncapture arm --domain example.com --only delivery
     """
@@ -93,8 +101,10 @@ def sessioncapture_arm(
 
 def _wanted(ctx: Context, which: Wanted) -> dict[str, Any]:
     """The fields of an order that say which connections."""
-    if [which.domain is not None, which.host is not None, which.next_icid].count(True) != 1:
-        raise CommandFailed("Say which connection: one of --domain, --host and --next-icid", 2)
+    if [which.domain, which.host, which.ldap, which.next_icid or None].count(None) != 3:
+        raise CommandFailed("Say which connection: one of --domain, --host, --next-icid and --ldap", 2)
+    if which.ldap is not None and (which.only or which.listener):
+        raise CommandFailed("A connection to a directory has no listener and no direction", 2)
     if which.only == "delivery" and (which.next_icid or which.listener is not None):
         raise CommandFailed("A delivery has no ICID and no listener: leave --only delivery out", 2)
     wanted: dict[str, Any] = {"only": which.only, "next_icid": which.next_icid}
@@ -103,6 +113,12 @@ def _wanted(ctx: Context, which: Wanted) -> dict[str, Any]:
     if which.host is not None:
         host = which.host.strip()
         wanted["host"] = host if network(host) is not None else _domain(host)
+    if which.ldap is not None:
+        known = {each.lower(): each for each in profile_names(ctx)}
+        if which.ldap.lower() not in known:
+            listed = ", ".join(known.values()) or "none"
+            raise CommandFailed(f"There is no LDAP profile {which.ldap}. There are: {listed}")
+        wanted["ldap"] = known[which.ldap.lower()]
     if which.listener is not None:
         wanted["listener"] = _listener(ctx, which.listener)
     return wanted

@@ -16,6 +16,7 @@ from mxseal.directory.state import ProfileState
 from mxseal.events.bus import Bus
 from mxseal.events.event import Event
 from mxseal.relay.directory import directories, directory_client
+from mxseal.relay.recorder import Recorder
 from mxseal.relay.resolver import Resolver
 from mxseal.relay.verification import no_lists
 from mxseal.storage.ports import Secrets
@@ -40,6 +41,7 @@ class DirectoryDesk:
         self._keys = keys
         self._secrets = secrets
         self._resolver = resolver
+        self.recorder: Recorder | None = None
 
     async def states(self) -> list[ProfileState]:
         return await self._crew.directories()
@@ -57,6 +59,8 @@ class DirectoryDesk:
             self._bus.publish(event)
 
         made = directories(self._clock, told, self._resolver, no_lists, self._secrets)
+        if self.recorder is not None:
+            made.overheard_by(self.recorder.directory)
         book = made.prepare(document, directory_client(document, contexts, now))
         made.adopt(msgspec.structs.replace(book, detailed=True))
         return made

@@ -110,11 +110,12 @@ class Worker:
         self.live: Live | None = None
         self.resolver = DnsResolver(document.dns, self.clock)
         self.revoked = Revoked(home, self.clock)
+        mark = f"worker{post.number}"
+        self.recorder = Recorder(self.bus, self.clock, home.open_captures(), mark)
         self.directories = directories(
             self.clock, self.bus.publish, lambda: self.resolver, self.revoked.outbound, self._state.secrets
         )
-        mark = f"worker{post.number}"
-        self.recorder = Recorder(self.bus, self.clock, home.open_captures(), mark)
+        self.directories.overheard_by(self.recorder.directory)
         self.outbound = Outbound(
             self.bus,
             self.clock,

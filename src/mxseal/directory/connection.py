@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import cast
+from typing import Protocol, cast
 
 from OpenSSL import SSL
 
@@ -23,6 +23,14 @@ _LINGER_SECONDS = 5.0
 _LOST = "the server closed the connection"
 
 
+class Tape(Protocol):
+    """A recording of a connection."""
+
+    def secure(self, engine: Engine) -> object:
+        """TLS is about to begin."""
+        ...
+
+
 class Connection(asyncio.Protocol):
     """The client's end. Requests may be under way side by side."""
 
@@ -32,6 +40,8 @@ class Connection(asyncio.Protocol):
         self._host = host
         self._conversation = Conversation()
         self._engine: Engine | None = None
+        self.tape: Tape | None = None
+        """Set while the connection is recorded."""
         self._transport: asyncio.Transport | None = None
         self._waiting: dict[int, asyncio.Future[Answer | Fault]] = {}
         self._shaken: asyncio.Future[None] | None = None
@@ -105,6 +115,8 @@ class Connection(asyncio.Protocol):
     async def handshake(self, context: SSL.Context, name: str, seconds: float) -> TlsFacts | TlsFault:
         """TLS from here on, within `seconds` as a whole."""
         engine = self._engine = Engine(context, server_side=False, server_name=name)
+        if self.tape is not None:
+            self.tape.secure(engine)
         self._handshaking = True
         self._patience_over = False
         timer = self._clock.call_later(seconds, self._no_patience)

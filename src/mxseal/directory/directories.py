@@ -8,7 +8,7 @@ import msgspec
 
 from mxseal.config.model import Document, LdapProfile
 from mxseal.config.subscriptions import wanted
-from mxseal.directory.opening import Around, Client
+from mxseal.directory.opening import Around, Client, Overhear
 from mxseal.directory.profile import Profile
 from mxseal.directory.questions import Part, Question
 from mxseal.directory.state import ProfileState
@@ -33,6 +33,10 @@ class Directories:
         self._around = around
         self._password = password
         self.book = Book()
+
+    def overheard_by(self, overhear: Overhear) -> None:
+        """Connections of which administrators want a recording get one."""
+        self._around.overhear = overhear
 
     def prepare(self, document: Document, client: Client | None) -> Book:
         """What the document needs. `client` None: no profile of it speaks TLS."""

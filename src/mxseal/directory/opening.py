@@ -37,6 +37,9 @@ class Client(msgspec.Struct, frozen=True, kw_only=True):
     ours: OurSettings
 
 
+Overhear = Callable[[Connection, str], asyncio.Protocol]
+
+
 class Around(msgspec.Struct, kw_only=True):
     """What connections need of the program around them."""
 
@@ -45,6 +48,8 @@ class Around(msgspec.Struct, kw_only=True):
     resolve: Callable[[str], Awaitable[tuple[str, ...] | str]]
     """Addresses of a host name, or why there are none."""
     revoking: Callable[[], Revoking | None]
+    overhear: Overhear = lambda connection, _profile: connection
+    """What stands between a transport and a connection of this profile: a recording, or nothing."""
     detailed: bool = False
     """Whether somebody reads each single question: the log ldap_debug is on."""
 
@@ -169,7 +174,8 @@ class Opening:
         reason = "no address"
         for address in addresses:
             connection = Connection(self._clock, self._server.name)
-            attempt = loop.create_connection(lambda c=connection: c, address, self._server.port)  # type: ignore[misc]
+            protocol = self._around.overhear(connection, self._profile.name)
+            attempt = loop.create_connection(lambda p=protocol: p, address, self._server.port)  # type: ignore[misc]
             try:
                 done = await self._within(loop.create_task(attempt))
             except OSError as error:

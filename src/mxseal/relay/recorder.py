@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import time
 from collections.abc import Callable, Sequence
 
 from mxseal import __version__
-from mxseal.capture.masking import SmtpMasking
+from mxseal.capture.masking import Masking, SmtpMasking
+from mxseal.capture.masking_ldap import LdapMasking
 from mxseal.capture.orders import Connection, Order, matches, may_match, tidy
 from mxseal.capture.tape import Tape
 from mxseal.clock import Clock
@@ -91,6 +93,15 @@ class Recorder:
         heard.number = f"{_DELIVERY} {dcid}"
         return heard
 
+    def directory(self, connection: asyncio.Protocol, profile: str) -> asyncio.Protocol:
+        """The same for a connection to a directory server."""
+        known = Connection(direction="directory", address="", profile=profile)
+        if not any(matches(order, known) for order in self._orders):
+            return connection
+        heard = self._overheard(connection, known, tls_first=False)
+        heard.number = f"LDAP {profile}"
+        return heard
+
     def _overheard(
         self, inner: asyncio.Protocol, known: Connection, *, tls_first: bool, own: Own = _nobody
     ) -> Overheard:
@@ -123,8 +134,8 @@ class Recorder:
     def _tape(self, heard: Overheard, order: Order, most: int, tls_first: bool) -> Tape:
         return Tape(
             self._clock.now(),
-            we_are_client=heard.known.direction == "delivery",
-            masking=None if order.content else SmtpMasking(),
+            we_are_client=heard.known.direction != "incoming",
+            masking=None if order.content else _masking(heard),
             fresh=os.urandom,
             most=most,
             tls_first=tls_first,
@@ -204,7 +215,9 @@ class Recorder:
     async def _store(self, tape: Tape, order: Order, number: str, heard: Overheard) -> None:
         now = self._clock.now()
         stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(tape.began))
-        name = f"{stamp}-{number.replace(' ', '').lower()}"
+        name = f"{stamp}-{re.sub('[^a-z0-9]', '', number.lower())[:40]}"
+        if heard.known.profile is not None:  # has no number of its own
+            name = f"{name}-{order.name}-{heard.claim}"
         peer = f"{heard.remote.address} {heard.remote.port}"
         told = f"{number}: {heard.known.direction} {_told(order)}, peer {peer}"
 
@@ -234,6 +247,10 @@ class Recorder:
             self._bus.publish(
                 SessionCaptured(at=now, number=number, name=name, user=order.user, content=order.content)
             )
+
+
+def _masking(heard: Overheard) -> Masking:
+    return SmtpMasking() if heard.known.profile is None else LdapMasking()
 
 
 def _told(order: Order) -> str:
