@@ -224,15 +224,14 @@ class Answer:
     """That the first answer took: one that matches little may need several."""
 
 
-def questions(file: TrackingFile, home: Path) -> list[tuple[str, Query]]:
+def questions(file: TrackingFile) -> list[tuple[str, Query]]:
     """What operators ask; the words are taken from a message in the middle."""
     status = file.status()
     middle = file.search(Query(mid=max(1, status.messages // 2)), 1).messages[0]
     user, _, domain = middle.sender.partition("@")
     subject = (middle.subject or "").split()
-    newest, oldest = status.newest or 0.0, status.oldest or 0.0
+    newest, oldest = file.search(Query(), 1).messages[0].at, status.oldest or 0.0
     day = Query(since=(newest + oldest) / 2, until=(newest + oldest) / 2 + 3600)
-    assert home
     return [
         ("the newest", Query()),
         ("a MID", Query(mid=middle.mid)),
@@ -262,7 +261,7 @@ def questions(file: TrackingFile, home: Path) -> list[tuple[str, Query]]:
 def ask(home: Path) -> list[Answer]:
     """Each question, asked of a file that was just opened."""
     file = TrackingFile(home)
-    asked = questions(file, home)
+    asked = questions(file)
     answers = []
     for title, query in asked:
         file.close()

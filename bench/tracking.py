@@ -6,7 +6,6 @@ core for all its processes, the indexer's too. Between two turns the indexer may
 
 from __future__ import annotations
 
-import time
 import tomllib
 
 import tomli_w
@@ -42,26 +41,25 @@ class _Ours(Ours):
 
 
 def tracking(session: Session) -> list[Row]:
-    """Throughput with and without, how fast the indexer follows, and the slowest answer."""
+    """Throughput with and without, and the time of answers."""
     say("accepting and delivering with message tracking and without")
-    return [*_throughput(session), *_answers(session)]
+    return [_throughput(session), *_answers(session)]
 
 
-def _throughput(session: Session) -> list[Row]:
+def _throughput(session: Session) -> Row:
     layout = session.layouts[0]
     task = session.task(layout)
     session.sink.place(layout)
     mail = Mail(seconds=session.extent.deliver_seconds)
     found: list[list[Reading]] = [[], []]
-    followed: list[Reading] = []
     with running(_Ours(task, tracked=True)) as tracked, running(_Ours(task, tracked=False)) as plain:
         session.warm((tracked, plain), mail, task)
         _caught_up(tracked)
         for _ in range(3 * session.extent.turns):
             found[0].append(session.measure(tracked, mail, task))
-            followed.append(_caught_up(tracked))
+            _caught_up(tracked)
             found[1].append(session.measure(plain, mail, task))
-    with_without = Row(
+    return Row(
         key="tracking",
         title="accept and deliver with message tracking",
         layout=layout.name,
@@ -71,32 +69,20 @@ def _throughput(session: Session) -> list[Row]:
         versus="without",
         goal=GOAL,
     )
-    follows = Row(
-        key="tracking-rate",
-        title="what was left is indexed",
-        layout=layout.name,
-        unit="MB/s of log",
-        ours=followed,
-        digits=1,
-    )
-    return [with_without, follows]
 
 
-def _caught_up(server: Ours) -> Reading:
-    """Wait until the indexer has read all; how fast it did."""
+def _caught_up(server: Ours) -> None:
+    """Wait until the indexer has read all."""
     file = TrackingFile(server.home)
 
-    def unread() -> int:
+    def read() -> bool:
         try:
-            return file.status().unread_bytes
+            return file.status().unread_bytes == 0
         except TrackingMissing:
-            return 1
+            return False
 
-    begun, left = time.monotonic(), unread()
-    until(lambda: unread() == 0, server.output, _CATCH_UP)
+    until(read, server.output, _CATCH_UP)
     file.close()
-    took = max(0.001, time.monotonic() - begun)
-    return Reading(value=left / 1e6 / took, seconds=took)
 
 
 def _answers(session: Session) -> list[Row]:

@@ -7,6 +7,7 @@ import random
 import sqlite3
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -294,6 +295,52 @@ def test_a_message_that_was_broken_off_leaves_one_row_among_the_refused(
     connection.close()
 
 
+def test_an_indexer_whose_predecessor_wrote_once_more_begins_anew_behind_it(
+    journal: Journal, mail: Mail, tracking: Tracking
+) -> None:
+    journal.write(*many(mail, 2))
+    tracking.run()
+    other = Tracking(journal.home)
+    other.run()
+    journal.write(*many(mail, 2))
+    tracking.run()
+    other.run()
+    journal.write(*many(mail, 2))
+    other.run()
+    tracking.run()
+    assert tracking.mids() == [6, 5, 4, 3, 2, 1]
+    assert counts(tracking)["in messages encrypted"] == 6
+    other.close()
+
+
+def test_mail_that_is_delayed_because_a_host_was_not_reached_a_while_ago_belongs_to_that_failure(
+    journal: Journal, mail: Mail, tracking: Tracking
+) -> None:
+    journal.write(*mail.comes(), *mail.message(), *mail.goes(failed=True), *mail.closes(), *mail.delayed())
+    mail.at += 50
+    journal.write(*mail.message())
+    tracking.run()
+    tracking.killed()
+    journal.write(*mail.delayed())
+    tracking.run()
+    assert tracking.mids(happened=("tls-failed",)) == [2, 1]
+    story = tracking.file.story(2)
+    assert story is not None
+    assert [each.number for each in story.connections] == [1, 1]
+
+
+def test_a_clock_that_jumps_ahead_and_back_ends_nothing_that_is_open(
+    journal: Journal, mail: Mail, tracking: Tracking
+) -> None:
+    journal.write(*mail.comes(), *mail.message(queued=False))
+    tracking.run()
+    jumped = Mail(at=START + 3e7)
+    jumped.icid = 10
+    journal.write(*jumped.comes(), *mail.leaves(), types.MessageQueued(at=mail.tick(), mid=1, icid=1))
+    tracking.run()
+    assert tracking.mids() == [1]
+
+
 # --- bounds -------------------------------------------------------------------------------------------------
 
 
@@ -342,6 +389,18 @@ def test_refusals_that_strangers_make_are_bounded(journal: Journal, mail: Mail) 
     assert few.file.refused(Query(recipient="r1499@x.test"), (), 10).refused
     assert counts(few)["in rejected RAT"] == 7500
     few.close()
+
+
+def test_refusals_take_no_more_than_a_part_of_a_small_room(journal: Journal, mail: Mail) -> None:
+    small = Tracking(journal.home, msgspec.structs.replace(ROOMY, max_bytes=16 << 20))
+    for _ in range(4):
+        journal.write(*mail.comes())
+        told: dict[str, Any] = {"mid": 1, "icid": mail.icid, "by": "RAT"}
+        refused = (f"r{n}@x.test" for n in range(2000))
+        journal.write(*(types.RecipientRejected(at=mail.tick(), recipient=to, **told) for to in refused))
+        small.run()
+    assert small.file.status().refusals < 6000
+    small.close()
 
 
 def test_partners_are_bounded_and_the_rest_is_counted_as_one(

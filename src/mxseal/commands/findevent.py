@@ -80,7 +80,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 class Paging(msgspec.Struct, frozen=True, kw_only=True):
     """How much, and where to."""
 
-    limit: Annotated[int, Option("How many to show, or to write to a file", least=1, most=100_000)] = _PAGE
+    limit: Annotated[int, Option("How many to show, or to write to a file", least=1, most=20_000)] = _PAGE
     after: Annotated[str, Option("Go on behind an earlier page: its 'next'")] = ""
     export: Annotated[OutputFile | None, Option("Write all fields to this file; it must not exist yet")] = (
         None

@@ -113,7 +113,7 @@ def trackingconfig_setup(
     max_megabytes: Annotated[int | None, Option("With more the oldest messages go", least=64)] = None,
     max_refused: Annotated[int | None, Option("Rows about what was refused", least=1000)] = None,
 ) -> Result:
-    """What is left out stays as it is. Ten million messages of one recipient each take about 5,000 megabytes.
+    """What is left out stays as it is. Ten million messages of one recipient each take about 7,000 megabytes.
 
     Example: trackingconfig setup --keep-days 365 --max-megabytes 50000
     """

@@ -507,7 +507,7 @@ class Tracking(Table):
     """False: nothing more is taken in; what there is stays and can be searched."""
     keep_days: Annotated[int, Field(ge=1, le=3660)] = 90
     max_bytes: Annotated[int, Field(ge=64 << 20)] = 8 << 30
-    """With more the oldest messages go. Ten million messages of one recipient take about 5 GB."""
+    """With more the oldest messages go. Ten million messages of one recipient take about 7 GB."""
     max_refused: Annotated[int, Field(ge=1000, le=10_000_000)] = 200_000
     """Refused connections, handshakes, recipients and messages: with more the oldest go."""
 

@@ -27,8 +27,9 @@ from mxseal.storage.tracking import schema
 
 MOST_LINKS, MOST_DRAFTS = 100_000, 20_000
 """That are open at the same time."""
-LINGER = 3.0
-"""Seconds for which a connection is remembered behind its end: what it did to messages is told later."""
+LINGER, LINGER_FAILED = 3.0, 120.0
+"""Seconds for which a connection is remembered behind its end: what it did to messages is told later, and
+mail for a host that was not reached is delayed for the same reason for some time."""
 STALE = 86_400.0
 """After so long without an end a connection or message is forgotten: its worker was killed."""
 _LINK, _DRAFT = msgspec.msgpack.Decoder(Link), msgspec.msgpack.Decoder(Draft)
@@ -47,10 +48,11 @@ class Index:
         self.orphans = 0
         """Events about messages that are not known, since the last flush."""
         self.newest = 0.0
-        """Time of the newest event."""
+        """Time of the last event."""
         self._links: dict[Key, Link] = {}
         self._drafts: dict[int, Draft] = {}
-        self._closed: deque[tuple[float, Key]] = deque()
+        self._closed: tuple[deque[tuple[float, Key]], ...] = (deque(), deque())
+        """When they ended: those that were good, and those that failed."""
         self._dirty: set[Key] = set()
         self._written: set[Key] = set()
         """What of these has a row among the pending."""
@@ -58,7 +60,7 @@ class Index:
 
     def take(self, event: Event) -> None:
         """Take what the event says."""
-        self.newest = max(self.newest, event.at)
+        self.newest = event.at  # a clock that jumped and came back must not end what is open
         _TAKES[type(event)](self, event)
 
     def _load(self) -> None:
@@ -71,7 +73,8 @@ class Index:
                 self._links[link.key] = link
                 self.newest = max(self.newest, link.at)
         self._links = dict(sorted(self._links.items(), key=lambda each: each[1].at))
-        self._closed.extend(sorted((link.closed, key) for key, link in self._links.items() if link.closed))
+        for at, key in sorted((link.closed, key) for key, link in self._links.items() if link.closed):
+            self._closed[_failed(self._links[key])].append((at, key))
 
     def flush(self, many: Many) -> None:
         """Write all that the events brought."""
@@ -82,10 +85,11 @@ class Index:
         self._flush_pending(many)
 
     def _expire(self) -> None:
-        while self._closed and (self._closed[0][0] < self.newest - LINGER):
-            _, key = self._closed.popleft()
-            self._links.pop(key, None)
-            self._dirty.add(key)
+        for closed, linger in zip(self._closed, (LINGER, LINGER_FAILED), strict=True):
+            while closed and closed[0][0] < self.newest - linger:
+                _, key = closed.popleft()
+                self._links.pop(key, None)
+                self._dirty.add(key)
         old = self.newest - STALE
         while self._links:
             key, link = next(iter(self._links.items()))
@@ -194,7 +198,7 @@ class Index:
     def _close(self, key: Key, at: float) -> None:
         if (link := self._links.get(key)) is not None:
             link.closed = at
-            self._closed.append((at, key))
+            self._closed[_failed(link)].append((at, key))
             self._dirty.add(key)
 
     # --- messages that come ---------------------------------------------------------------------------------
@@ -417,9 +421,14 @@ class Index:
 
     def gateway_started(self, event: types.GatewayStarted) -> None:
         """No connection outlives the gateway."""
-        self._closed.clear()
+        for closed in self._closed:
+            closed.clear()
         for key in self._links:
             self._close(key, event.at)
+
+
+def _failed(link: Link) -> bool:
+    return link.kind == "dcid" and (link.tls.state == "failed" or bool(link.trouble))
 
 
 def _asked(level: str) -> str:

@@ -25,6 +25,8 @@ from mxseal.storage.tracking.schema import NAME, drop_segment, open_for_writing,
 SEGMENT_ROWS = 250_000
 _ROW_BYTES = 600
 """What a message takes, about: for segments that are small beside a small limit."""
+_REFUSAL_BYTES = 1500
+"""What a refusal takes at most, about: all of them have an eighth of the room."""
 _DECODER: msgspec.json.Decoder[Event] = msgspec.json.Decoder(reduce(or_, WANTED))
 _NAMES = {kind.__name__.encode() for kind in WANTED}
 _BEGIN = b'{"event":"'
@@ -47,6 +49,10 @@ class DiskShort(Exception):
     """There is too little room to go on; the text is a sentence."""
 
 
+class _Overtaken(Exception):
+    """Somebody else has read what was just read."""
+
+
 class Indexer:
     """One home's. `step` does some work; everything else waits for the next one."""
 
@@ -62,6 +68,7 @@ class Indexer:
         self._connection: apsw.Connection | None = None
         self._index: Index | None = None
         self._reader: LogReader | None = None
+        self._place = Position()
         self._lines = self._unreadable = self._orphans = 0
 
     def step(self) -> bool:
@@ -76,6 +83,8 @@ class Indexer:
             if chunk is None:
                 return False
             self._write(chunk)
+        except _Overtaken:
+            self.close()
         except DAMAGED as damage:
             self.close()
             self._set_aside(damage)
@@ -96,11 +105,13 @@ class Indexer:
     def _open(self) -> None:
         self._connection = connection = open_for_writing(self._path)
         rows = max(1000, min(SEGMENT_ROWS, self._limits.max_bytes // 8 // _ROW_BYTES))
-        self._index = Index(connection, segment_rows=rows, refusals=self._limits.refusals)
+        refusals = min(self._limits.refusals, self._limits.max_bytes // 8 // _REFUSAL_BYTES)
+        self._index = Index(connection, segment_rows=rows, refusals=refusals)
         select = "SELECT stamp, offset, lines, unreadable, orphans FROM position"
         stamp, offset, *counts = next(iter(connection.execute(select)))
         self._lines, self._unreadable, self._orphans = counts
-        self._reader = LogReader(self._folder, Position(str(stamp), int(offset)))
+        self._place = Position(str(stamp), int(offset))
+        self._reader = LogReader(self._folder, self._place)
 
     def _look_for_room(self) -> None:
         found = os.statvfs(self._path.parent)
@@ -118,6 +129,11 @@ class Indexer:
         connection, index = self._connection, self._index
         connection.execute("BEGIN IMMEDIATE")
         try:
+            if next(iter(connection.execute("SELECT stamp, offset FROM position"))) != (
+                self._place.stamp,
+                self._place.offset,
+            ):
+                raise _Overtaken  # a predecessor that was dying has written once more
             self._take(index, chunk.lines)
             index.flush(self._many)
             self._orphans += index.orphans
@@ -134,6 +150,7 @@ class Indexer:
             if not connection.get_autocommit():
                 connection.execute("ROLLBACK")
             raise
+        self._place = chunk.after
         if chunk.gap is not None:
             self._tell(
                 "Lines of the event log were deleted before message tracking had read them: from "
@@ -175,7 +192,14 @@ class Indexer:
         """Delete a little of what is over its time or limit; whether there is more to do. apsw.Error."""
         if self._connection is None or self._index is None:
             return False
-        connection, index = self._connection, self._index
+        try:
+            return self._tidied(self._connection, self._index)
+        except DAMAGED as damage:
+            self.close()
+            self._set_aside(damage)
+            return False
+
+    def _tidied(self, connection: apsw.Connection, index: Index) -> bool:
         now = self._now()
         used, size = used_bytes(connection)
         numbers = index.segments.numbers

@@ -136,8 +136,9 @@ class TrackingFile:
                 self._close()
                 raise TrackingMissing(
                     f"Message tracking can't be read now ({type(error).__name__}: {error}). Mail is not "
-                    "concerned. A damaged file is set aside and made anew from the logs by itself: see "
-                    "trackingconfig show"
+                    "concerned. The indexer sets a damaged file aside and makes it anew from the logs when "
+                    "it meets the damage; to have that at once, stop the gateway, remove tracking.db from "
+                    "its home and start it"
                 ) from None
 
     def _opened(self) -> apsw.Connection:
