@@ -87,4 +87,5 @@ async def circle(
         yield Circle(made, told)
     finally:
         made.stop()
-        await asyncio.sleep(0)
+        for _ in range(5):  # until what was begun has hung up
+            await asyncio.sleep(0)

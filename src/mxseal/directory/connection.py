@@ -137,7 +137,7 @@ class Connection(asyncio.Protocol):
     async def start_tls(self, seconds: float) -> Answer | Fault:
         """Ask for TLS (RFC 4511 §4.14)."""
         answer = await self._request(self._conversation.start_tls(), seconds)
-        if isinstance(answer, Answer) and self._conversation.buffered:
+        if isinstance(answer, Answer) and (self._conversation.buffered or self.fault is not None):
             # What lies behind the answer came in clear, and may be an attacker's (as CVE-2011-0411).
             self.end("protocol", "the server sent more in clear before TLS began")
             return self.fault or answer

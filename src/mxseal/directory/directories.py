@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
@@ -33,6 +34,8 @@ class Directories:
         self._around = around
         self._password = password
         self.book = Book()
+        self._retired: weakref.WeakSet[Profile] = weakref.WeakSet()
+        """Those of earlier documents, which connections that began with these still ask."""
 
     def overheard_by(self, overhear: Overhear) -> None:
         """Connections of which administrators want a recording get one."""
@@ -68,6 +71,7 @@ class Directories:
         for profile in old.profiles.values():
             if id(profile) not in kept:
                 profile.retire()
+                self._retired.add(profile)
 
     def states(self) -> list[ProfileState]:
         return [profile.state() for profile in self.book.profiles.values()]
@@ -81,5 +85,5 @@ class Directories:
 
     def stop(self) -> None:
         """Hang up."""
-        for profile in self.book.profiles.values():
+        for profile in (*self.book.profiles.values(), *self._retired):
             profile.stop()

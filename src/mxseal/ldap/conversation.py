@@ -205,7 +205,8 @@ class Conversation:
 
 
 def _answer(number: int, result: LDAPResult, entries: tuple[Entry, ...]) -> Answer:
-    code = int(result.result_code)
+    # Not int(): the library's own number for a code that it does not know is 0, which is success.
+    code = int(result.result_code.value)
     return Answer(number, code, code_name(code), one_line(result.diagnostics_message or ""), entries)
 
 
