@@ -56,6 +56,7 @@ async def circle(
     authority: Authority,
     *profiles: dict[str, Any],
     queries: list[dict[str, Any]] | None = None,
+    chains: list[dict[str, Any]] | None = None,
     shown: tuple[Issued, Path] | None = None,
     clock: Clock | None = None,
     password: str | None = None,
@@ -63,7 +64,12 @@ async def circle(
     """`shown`: the client certificate, with a folder for its files."""
     told: list[Event] = []
     query = {"name": "LDAP.ldapaccept", "kind": "accept", "profile": "LDAP", "filter": FILTER}
-    plain = {"ldap_profiles": profiles, "ldap_queries": queries or [query], "log_subscriptions": LOG}
+    plain: dict[str, Any] = {
+        "ldap_profiles": profiles,
+        "ldap_queries": queries or [query],
+        "log_subscriptions": LOG,
+    }
+    plain["ldap_chains"] = chains or []
     files = None
     if shown is not None:
         files = CertificateFiles(chain_path=str(shown[0].write(shown[1]).chain), key=shown[0].key)

@@ -28,6 +28,7 @@ TYPES = {
     "DomainPattern": "domain, `.domain` or `all`",
     "DestinationDomain": "domain, `.domain`, `all` or `default`",
     "HostPort": "`host:port`",
+    "LdapAttribute": "name of an attribute",
     "Member": "address, network, domain, `.domain` or `ALL`",
     "IpAddress": "IP address",
     "Port": "1 to 65535",
@@ -105,7 +106,11 @@ def _cell(text: str) -> str:
 
 def _source(table: type[BaseModel]) -> dict[str, tuple[ast.expr, str]]:
     """Key to its annotation as written, and the docstring below it, which exist in the source only."""
-    classes = [node for node in ast.parse(inspect.getsource(model)).body if isinstance(node, ast.ClassDef)]
+    classes = [
+        node
+        for node in ast.parse(inspect.getsource(sys.modules[table.__module__])).body
+        if isinstance(node, ast.ClassDef)
+    ]
     body = next(node.body for node in classes if node.name == table.__name__)
     found: dict[str, tuple[ast.expr, str]] = {}
     for field, following in pairwise([*body, ast.Pass()]):

@@ -289,6 +289,12 @@ SECTIONS = (
         'query = "LDAP.ldapaccept"\n',
     ),
     Section(
+        table=model.LdapRewrite,
+        title="`[listeners.ldap_routing]`, `[listeners.ldap_masquerade]`",
+        text="Written behind its `[[listeners]]`.\n",
+        example='[[listeners]]\nname = "IncomingMail"\n\n[listeners.ldap_routing]\nquery = "LDAP.routing"\n',
+    ),
+    Section(
         table=model.Logs,
         title="`[logs]`",
         text="Written by `logconfig setup`. See [logs](logs.md) and "
@@ -427,6 +433,7 @@ WORDS = {
     "LdapQuery.name": "As listeners, chains and `ldaptest` call it; it shares its names with chains",
     "LdapQuery.kind": "What the answer is for",
     "LdapQuery.profile": "Whose servers are asked",
+    "LdapRewrite.query": "A query of the right kind, or a chain of them",
     "LdapChain.name": "It stands wherever a query can",
     "LdapChain.kind": "That of its queries",
     "Listener.ldap_accept": "Asks a directory whether recipients exist: see "

@@ -18,6 +18,7 @@ EXAMPLES = {
     "certificates": 150,
     "configuration": 90,
     "dns-answers": 80,
+    "ldap-answers": 100,
     "local-face": 100,
     "mail-log": 150,
     "notices": 100,

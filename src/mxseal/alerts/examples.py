@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from mxseal.alerts import standing
 from mxseal.alerts.alert import Alert, Outgoing
 from mxseal.alerts.kinds import find
 from mxseal.alerts.standing import CrlFacts, Dated, Oldest
 from mxseal.events import types as facts
+from mxseal.events.directory import LdapConnected, LdapConnectionFailed
 from mxseal.events.types import Event
-from mxseal.tls.facts import TlsFacts, TlsFault
+from mxseal.tls.facts import StageTimes, TlsFacts, TlsFault
 
 _DOMAIN = "partner.example"
 _HOST = "mx.partner.example"
 _PRINT = ":".join(["AB"] * 32)
 _SYSLOG = "tls://logs.example.com:6514"
 _CRL = "http://crl.partner.example/ca.crl"
+
+_LDAP: dict[str, Any] = {
+    "at": 0.0,
+    "profile": "LDAP",
+    "host": "dc1.example.com",
+    "port": 3269,
+    "security": "ldaps",
+    "times": StageTimes(),
+}
 
 
 def _events() -> list[Event]:
@@ -42,6 +54,8 @@ def _events() -> list[Event]:
         ),
         facts.ReloadRefused(at=at, problem="delivery.ca_file: /etc/ssl/own.pem can't be read"),
         facts.WorkerDied(at=at, worker=0, pid=4242, status=-9),
+        LdapConnectionFailed(**_LDAP, stage="handshake", reason="TLS failed: certificate has expired"),
+        LdapConnected(**_LDAP, address="192.0.2.1", bind="none"),
         facts.LogLinesLost(
             at=at, log="mail_logs", server=_SYSLOG, lines=1200, file="mail.@20260214T192028.s"
         ),

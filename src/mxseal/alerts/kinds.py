@@ -9,6 +9,7 @@ import msgspec
 
 from mxseal.alerts.alert import Alert, moment, plain
 from mxseal.events import types as facts
+from mxseal.events.directory import LdapConnected, LdapConnectionFailed
 from mxseal.events.types import Event
 from mxseal.tls.facts import Diagnosis
 from mxseal.tls.reasons import STARTTLS_UNAVAILABLE, STARTTLS_UNEXPECTED, outbound_reason, verify_reason
@@ -312,6 +313,46 @@ def _lines_lost(event: facts.LogLinesLost) -> Alert:
     )
 
 
+# --- directories ------------------------------------------------------------------------------------------
+
+
+def _ldap_key(profile: str, host: str, port: int) -> str:
+    return f"ldap:{plain(profile, 63)}:{plain(host, 255)}:{port}"
+
+
+def _ldap_failed(event: LdapConnectionFailed) -> Alert:
+    place = f"{plain(event.host, 255)} port {event.port}"
+    details = [("Profile", event.profile), ("Server", place), ("Reason", plain(event.reason, 300))]
+    remedy = f"See it step by step with 'ldapconfig test \"{event.profile}\"'."
+    if event.diagnosis is not None:
+        details += _diagnosed(event.diagnosis)
+        remedy = event.diagnosis.remedy
+    return Alert(
+        kind="directory-unreachable",
+        alert_class="system",
+        severity="warning",
+        key=_ldap_key(event.profile, event.host, event.port),
+        title=f"LDAP server {place} of {event.profile} can't be asked: {plain(event.reason, 200)}",
+        details=tuple(details),
+        remedy=remedy,
+    )
+
+
+def _ldap_works(event: LdapConnected) -> Over:
+    key = _ldap_key(event.profile, event.host, event.port)
+    place = f"{plain(event.host, 255)} port {event.port}"
+    alert = Alert(
+        kind="directory-back",
+        alert_class="system",
+        severity="information",
+        key=f"again:{key}",
+        title=f"LDAP server {place} of {event.profile} can be asked again",
+        details=(("Profile", event.profile), ("Server", place)),
+        remedy="Nothing.",
+    )
+    return Over(key, alert)
+
+
 RULES: dict[type[Event], Callable[[Any], Finding | None]] = {
     facts.OutboundTlsFailed: _tls_failed,
     facts.OutboundTlsSucceeded: _tls_works,
@@ -326,12 +367,14 @@ RULES: dict[type[Event], Callable[[Any], Finding | None]] = {
     facts.LogPushFailed: _push_failed,
     facts.LogPushConnected: _push_works,
     facts.LogLinesLost: _lines_lost,
+    LdapConnectionFailed: _ldap_failed,
+    LdapConnected: _ldap_works,
 }
 
 
 ENDING = frozenset({
     "tls-failed", "certificate-not-served", "storage-trouble", "disk-nearly-full", "queue-age", "crl-missing",
-    "log-push-failed",
+    "log-push-failed", "directory-unreachable",
 })  # fmt: skip
 """Kinds of troubles of which it is told that they are over."""
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
+
+import msgspec
 
 from mxseal.commands.certificates import Listing, candidate
 from mxseal.commands.context import CommandFailed, Context
@@ -13,7 +16,7 @@ from mxseal.commands.registry import command
 from mxseal.commands.results import Column, Problems, Result
 from mxseal.commands.staging import stage
 from mxseal.config.check_ldap import kinds
-from mxseal.config.model import Document, LdapChain, LdapQuery, LdapUse, Listener
+from mxseal.config.model import Document, LdapChain, LdapQuery, LdapRewrite, LdapUse, Listener
 from mxseal.config.toml import from_plain
 from mxseal.directory.presets import PRESETS, SUFFIXES
 from mxseal.ldap.values import Kind
@@ -28,7 +31,24 @@ def accept_names(ctx: Context) -> list[str]:
     return [name for name, kind in kinds(candidate(ctx)).items() if kind == "accept"]
 
 
+_NONE = "none"
+ListenerName = Annotated[
+    str, Argument("Name of the listener", complete=listener_names, ask="Which listener:")
+]
+Unavailable = Annotated[
+    Literal["defer", "accept"],
+    Option("Where no server answers: 4xx to the client, or go on as if the directory had said yes"),
+]
 Name = Annotated[str, Argument("Name of the query", complete=query_names, ask="Which LDAP query:")]
+
+
+class Places(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a query looks; None: as is usual."""
+
+    base: Annotated[str | None, Option("DN below which is searched; left out: the profile's")] = None
+    host_attribute: Annotated[str | None, Option("Of routing: where the next hop stands")] = None
+    address_attribute: Annotated[str | None, Option("Where the new address stands")] = None
+    nested: Annotated[bool, Option("Of group queries: follow groups that are members of groups")] = False
 
 
 # --- queries ----------------------------------------------------------------------------------------------
@@ -69,7 +89,7 @@ def queries_new(
         ),
     ] = None,
     name: Annotated[str | None, Option("Left out: PROFILE.ldapaccept and so on")] = None,
-    base: Annotated[str | None, Option("DN below which is searched; left out: the profile's")] = None,
+    places: Places,
 ) -> Result:
     """One with that name is replaced. What comes from an address is escaped. Try it with 'ldaptest' before
     you commit."""
@@ -80,7 +100,7 @@ def queries_new(
         "kind": kind,
         "profile": spec.name,
         "filter": filter_ or PRESETS[spec.type][kind],
-        **({"base": base} if base is not None else {}),
+        **{key: value for key, value in msgspec.structs.asdict(places).items() if value is not None},
     }
     found = from_plain({"ldap_queries": [plain]})
     if isinstance(found, list):
@@ -147,50 +167,138 @@ def chains_delete(ctx: Context, name: Name) -> Result:
 # --- listeners --------------------------------------------------------------------------------------------
 
 
-@command("listenerconfig", "ldapaccept", role="operator", summary="Ask a directory whether recipients exist")
+def _present_accept(ctx: Context, given: Mapping[str, Any]) -> Mapping[str, Any]:
+    return _typed(_listener(candidate(ctx), given["listener"]).ldap_accept)
+
+
+def _present_routing(ctx: Context, given: Mapping[str, Any]) -> Mapping[str, Any]:
+    return _typed(_listener(candidate(ctx), given["listener"]).ldap_routing)
+
+
+def _present_masquerade(ctx: Context, given: Mapping[str, Any]) -> Mapping[str, Any]:
+    return _typed(_listener(candidate(ctx), given["listener"]).ldap_masquerade)
+
+
+def _typed(use: LdapUse | LdapRewrite | None) -> dict[str, Any]:
+    return {"query": _NONE} if use is None else use.model_dump()
+
+
+@command(
+    "listenerconfig",
+    "ldapaccept",
+    role="operator",
+    summary="Ask a directory whether recipients exist",
+    present=_present_accept,
+)
 def listener_ldapaccept(
     ctx: Context,
-    listener: Annotated[
-        str, Argument("Name of the listener", complete=listener_names, ask="Which listener:")
+    listener: ListenerName,
+    query: Annotated[
+        str,
+        Argument("An accept query or chain; 'none': nobody asks", complete=accept_names, ask="Which query:"),
     ],
+    *,
+    at: Annotated[
+        Literal["conversation", "work-queue"],
+        Option("At each recipient, or once the whole message has come", ask="Where is it asked?"),
+    ] = "conversation",
+    no_match: Annotated[
+        Literal["bounce", "drop"],
+        Option("In the work queue, of an unknown recipient: tell the sender, or nobody"),
+    ] = "bounce",
+    unavailable: Unavailable = "defer",
+) -> Result:
+    """Of mail from hosts that may not relay, for the domains of recipient access. In the conversation the
+    client is told 550 for an address that the directory does not know; in the work queue no client learns
+    which addresses there are."""
+    use = None
+    if query.lower() != _NONE:
+        name = _of_kind(candidate(ctx), query, "accept")
+        use = LdapUse(query=name, at=at, no_match=no_match, unavailable=unavailable)
+    told = f"asks {use.query} whether recipients exist" if use else "asks nobody whether recipients exist"
+    return _put(ctx, listener, "ldap_accept", use, told)
+
+
+@command(
+    "listenerconfig",
+    "ldaprouting",
+    role="operator",
+    summary="Ask a directory where recipients' mail goes",
+    present=_present_routing,
+)
+def listener_ldaprouting(
+    ctx: Context,
+    listener: ListenerName,
+    query: Annotated[
+        str,
+        Argument("A routing query or chain; 'none': nobody asks", complete=query_names, ask="Which query:"),
+    ],
+    *,
+    unavailable: Unavailable = "defer",
+) -> Result:
+    """Of mail from hosts that may not relay, at the end of each message. The host and the address that the
+    directory names take the place of the domain's; a recipient that it does not know stays as it is."""
+    use = None
+    if query.lower() != _NONE:
+        use = LdapRewrite(query=_of_kind(candidate(ctx), query, "routing"), unavailable=unavailable)
+    told = f"asks {use.query} where mail goes" if use else "asks nobody where mail goes"
+    return _put(ctx, listener, "ldap_routing", use, told)
+
+
+@command(
+    "listenerconfig",
+    "masquerade",
+    role="operator",
+    summary="Ask a directory what the envelope sender becomes",
+    present=_present_masquerade,
+)
+def listener_masquerade(
+    ctx: Context,
+    listener: ListenerName,
     query: Annotated[
         str,
         Argument(
-            "An accept query or chain; 'none': nobody is asked", complete=accept_names, ask="Which query:"
+            "A masquerade query or chain; 'none': nobody asks", complete=query_names, ask="Which query:"
         ),
     ],
     *,
-    unavailable: Annotated[
-        Literal["defer", "accept"],
-        Option("Where no server answers: 4xx to the client, or as if the recipient were known"),
-    ] = "defer",
+    unavailable: Unavailable = "defer",
 ) -> Result:
-    """Of mail from hosts that may not relay, for the domains of recipient access. The client is told at once:
-    550 for an address that the directory does not know."""
+    """Of mail from hosts that may relay, at the end of each message. Headers stay as they are."""
+    use = None
+    if query.lower() != _NONE:
+        use = LdapRewrite(query=_of_kind(candidate(ctx), query, "masquerade"), unavailable=unavailable)
+    told = f"asks {use.query} what senders become" if use else "leaves senders as they are"
+    return _put(ctx, listener, "ldap_masquerade", use, told)
+
+
+def _of_kind(document: Document, query: str, kind: Kind) -> str:
+    """The name of a query as it is written. Raises CommandFailed."""
+    names = [name for name, each in kinds(document).items() if each == kind]
+    found = next((name for name in names if name.lower() == query.lower()), None)
+    if found is None:
+        raise CommandFailed(unknown(f"{kind} query", query, names))
+    return found
+
+
+def _put(ctx: Context, listener: str, key: str, use: LdapUse | LdapRewrite | None, told: str) -> Result:
     document = candidate(ctx)
     entry = _listener(document, listener)
-    use: LdapUse | None = None
-    if query.lower() != "none":
-        known = kinds(document)
-        name = next((each for each in known if each.lower() == query.lower()), None)
-        if name is None or known[name] != "accept":
-            names = [each for each, kind in known.items() if kind == "accept"]
-            raise CommandFailed(unknown("accept query", query, names))
-        use = LdapUse(query=name, unavailable=unavailable)
-    fresh = entry.model_copy(update={"ldap_accept": use})
+    fresh = entry.model_copy(update={key: use})
     listeners = tuple(fresh if each.name == entry.name else each for each in document.listeners)
-    told = (
-        f"asks {use.query} whether recipients exist" if use else "asks no directory whether recipients exist"
-    )
-    facts = {"listener": entry.name, "ldap_accept": use.model_dump() if use else None}
+    facts = {"listener": entry.name, key: use.model_dump() if use else None}
     document = document.model_copy(update={"listeners": listeners})
     return stage(ctx, document, f"Listener {entry.name} {told}.", facts)
 
 
 def _users(document: Document, name: str) -> list[str]:
     """The listeners that use a query."""
-    found = document.listeners
-    return [f"listener {each.name}" for each in found if each.ldap_accept and each.ldap_accept.query == name]
+    return [
+        f"listener {listener.name}"
+        for listener in document.listeners
+        for use in (listener.ldap_accept, listener.ldap_routing, listener.ldap_masquerade)
+        if use is not None and use.query == name
+    ]
 
 
 def _listener(document: Document, name: str) -> Listener:

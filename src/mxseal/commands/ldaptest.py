@@ -200,6 +200,9 @@ def _result(question: Question, found: Match | Fault) -> list[Piece]:
     word = "match" if found else "no match"
     by = f" by {found.query}" if found and found.query != question.name else ""
     value = {"result": "match" if found else "no-match", "results": found.found.count} | about
+    for label, text in (("Host", found.host), ("Address", found.address)):
+        if text:
+            lines.append(_line(f"  {label}: {one_line(text)}", {label.lower(): text}))
     return [*lines, _line(f"Result: {word}{by}.", value)]
 
 

@@ -33,6 +33,8 @@ MENUS = (
             "certificate": "listenerconfig certificate {}",
             "limits": "listenerconfig limits {}",
             "ldapaccept": "listenerconfig ldapaccept {}",
+            "ldaprouting": "listenerconfig ldaprouting {}",
+            "masquerade": "listenerconfig masquerade {}",
             "hostaccess": "listenerconfig edit hostaccess",
         },
         state="listenerconfig detail {}",

@@ -108,17 +108,16 @@ def _chains(document: Document) -> Iterator[Problem]:
 def _uses(document: Document) -> Iterator[Problem]:
     known = kinds(document)
     for listener in document.listeners:
-        use = listener.ldap_accept
-        if use is None:
-            continue
-        path = key_path("listeners", listener.name, "ldap_accept", "query")
-        if use.query not in known:
-            yield Problem(path, f"there is no LDAP query called {use.query!r}", _known(known))
-        elif known[use.query] != "accept":
-            text = (
-                f"{use.query!r} is of the kind {known[use.query]}, and here one of the kind accept is needed"
-            )
-            yield Problem(path, text, "Choose another query")
+        for kind in ("accept", "routing", "masquerade"):
+            use = getattr(listener, f"ldap_{kind}")
+            if use is None:
+                continue
+            path = key_path("listeners", listener.name, f"ldap_{kind}", "query")
+            if use.query not in known:
+                yield Problem(path, f"there is no LDAP query called {use.query!r}", _known(known))
+            elif known[use.query] != kind:
+                text = f"{use.query!r} is of the kind {known[use.query]}, one of the kind {kind} is needed"
+                yield Problem(path, text, "Choose another query")
 
 
 def _weak(document: Document) -> Iterator[Problem]:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from mxseal.config.model_ldap import Ldap, LdapChain, LdapProfile, LdapQuery, LdapRewrite, LdapUse
+from mxseal.config.table import Table
 from mxseal.config.values import (
     CertificateIdentity,
     Count,
@@ -29,7 +31,9 @@ from mxseal.config.values import (
     SenderPattern,
     WebhookUrl,
 )
-from mxseal.ldap.values import Kind
+
+__all__ = ["Ldap", "LdapChain", "LdapProfile", "LdapQuery", "LdapRewrite", "LdapUse", "Table"]
+"""Of other modules, and found here too."""
 
 ReceivingLevel = Literal["off", "preferred", "required", "preferred-verify", "required-verify"]
 """Reference §3.1; 'verify' is about the client's certificate."""
@@ -53,12 +57,6 @@ Facility = Literal[
 Action = Literal["accept", "relay", "reject", "refuse"]
 
 
-class Table(BaseModel):
-    """What every part of the document shares: frozen, no unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
 class ListenerLimits(Table):
     """Bounds on what strangers may do to one listener. Seconds, bytes, counts."""
 
@@ -79,20 +77,6 @@ class ListenerLimits(Table):
     idle_time: Seconds = 300.0
     connection_time: Seconds = 3600.0
     hops: Count = 100
-
-
-class LdapUse(Table):
-    """What a listener asks a directory, and what happens where the directory can't be asked."""
-
-    query: Name
-    """A query of the right kind, or a chain of them."""
-    at: Literal["conversation", "work-queue"] = "conversation"
-    """conversation: the client is told at once; work-queue: once the message was taken."""
-    no_match: Literal["bounce", "drop"] = "bounce"
-    """In the work queue, of a recipient that the directory does not know."""
-    unavailable: Literal["defer", "accept"] = "defer"
-    """Where no server answers. defer: 4xx to the client, and in the work queue the message waits; accept: as
-    if the recipient were known."""
 
 
 class Listener(Table):
@@ -118,6 +102,11 @@ class Listener(Table):
     reverse_dns: bool = True
     ldap_accept: LdapUse | None = None
     """Asks a directory whether recipients exist: those of mail from hosts that may not relay."""
+    ldap_routing: LdapRewrite | None = None
+    """Asks a directory for the host and address that such recipients' mail goes to."""
+    ldap_masquerade: LdapRewrite | None = None
+    """Asks a directory for the address that the envelope sender becomes: of mail from hosts that may
+    relay."""
     limits: ListenerLimits = ListenerLimits()
 
 
@@ -343,71 +332,6 @@ class Alerts(Table):
     """The oldest message's age that raises an alert; 0: never."""
     disk_free_percent: Annotated[int, Field(ge=0, le=90)] = 10
     """An alert when less of the disk is free; 0: never."""
-
-
-class Ldap(Table):
-    """`[ldap]`: what all LDAP profiles share."""
-
-    certificate: Name | None = "Demo"
-    """Client certificate for directory servers, None: none is offered."""
-
-
-class LdapProfile(Table):
-    """`[[ldap_profiles]]`: the servers of one directory. Seconds, counts."""
-
-    name: Name
-    hosts: tuple[HostPort, ...]
-    """Without a port: 3269 or 3268 for Active Directory, else 636 or 389, with and without LDAPS."""
-    type: Literal["active-directory", "openldap", "other"] = "other"
-    security: Literal["ldaps", "starttls", "none"] = "ldaps"
-    verify: bool = True
-    """Whether the server's certificate must be verified, by the lists of [trust] and the host's name. With
-    false everybody between here and there can answer in the directory's place, and sees the password."""
-    bind: Literal["none", "password", "external"] = "none"
-    """none: anonymous; password: as bind_name; external: as whom the client certificate says (SASL
-    EXTERNAL)."""
-    bind_name: Annotated[str, Field(max_length=1024)] = ""
-    """DN, or what the server takes in its place."""
-    password: Name | None = None
-    """Which sealed secret is the password; `ldapconfig` sets it."""
-    base: Annotated[str, Field(max_length=1024)] = ""
-    """DN below which is searched."""
-    strategy: Literal["failover", "balance"] = "failover"
-    """failover: the first host that answers is asked; balance: all are."""
-    connections: Annotated[int, Field(ge=1, le=100)] = 10
-    """To each host, in each worker; most of the time one is enough."""
-    connect_time: Seconds = 10.0
-    """For name, connection, TLS and bind together."""
-    search_time: Seconds = 10.0
-    rest_time: Seconds = 30.0
-    """For which a host that failed is not asked, as long as another answers."""
-    cache_entries: Annotated[int, Field(ge=0, le=1_000_000)] = 10_000
-    """Answers that are kept in each worker; 0: none."""
-    cache_time: Annotated[float, Field(ge=0, le=7 * 86_400)] = 900.0
-    negative_time: Annotated[float, Field(ge=0, le=7 * 86_400)] = 60.0
-    """For answers that say that nothing was found."""
-
-
-class LdapQuery(Table):
-    """`[[ldap_queries]]`: one question to a directory."""
-
-    name: Name
-    kind: Kind
-    profile: Name
-    filter: Annotated[str, Field(max_length=4096)]
-    """An LDAP filter (RFC 4515) with {a} the address, {u} its user, {d} its domain, {f} the envelope sender
-    (accept), {g} the group (group). What is put in is escaped."""
-    base: Annotated[str, Field(max_length=1024)] | None = None
-    """None: the profile's."""
-
-
-class LdapChain(Table):
-    """`[[ldap_chains]]`: queries of one kind, asked in this order until one finds something."""
-
-    name: Name
-    kind: Kind
-    queries: tuple[Name, ...]
-    """In the order in which they are asked."""
 
 
 class Dns(Table):

@@ -17,9 +17,12 @@ __all__ = [
     "LdapConnecting",
     "LdapConnectionFailed",
     "LdapFailed",
+    "LdapMessageDeferred",
+    "LdapRecipientActed",
     "LdapRecipientUndecided",
 ]
 
+LdapAction = Literal["bounce", "drop", "reroute", "masquerade"]
 LdapStage = Literal["lookup", "connect", "starttls", "handshake", "verification", "bind"]
 
 
@@ -138,3 +141,28 @@ class LdapRecipientUndecided(Event, frozen=True, kw_only=True, tag=True):
     reason: str
     taken: bool
     """The recipient was accepted all the same, as the listener says; else it was put off with a 4xx reply."""
+
+
+class LdapRecipientActed(Event, frozen=True, kw_only=True, tag=True):
+    """A directory's answer changed what becomes of a message, once its content had come."""
+
+    mid: int
+    rid: int | None
+    """null: it is about the sender."""
+    action: LdapAction
+    """What becomes of it."""
+    query: str
+    address: str
+    """As the client gave it."""
+    to: str = ""
+    """The address that it became."""
+    route: str = ""
+    """The next hop that was named, host:port."""
+
+
+class LdapMessageDeferred(Event, frozen=True, kw_only=True, tag=True):
+    """A message was put off with a 4xx reply at its end, since a directory did not answer."""
+
+    mid: int
+    icid: int
+    reason: str

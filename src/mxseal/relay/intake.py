@@ -18,6 +18,7 @@ from mxseal.relay.queue import Queue
 from mxseal.relay.recorder import Recorder
 from mxseal.relay.resolver import Resolver
 from mxseal.relay.revocation import held_against
+from mxseal.relay.sorting import Sorting, sorting
 from mxseal.relay.verification import Revoking, no_lists, trusted_lists
 from mxseal.smtp import replies
 from mxseal.smtp.server import ServerSettings
@@ -110,6 +111,8 @@ class Reception(msgspec.Struct, frozen=True):
 
     accepting: Acceptance | None = None
     """The directory that is asked whether recipients exist."""
+    sorting: Sorting | None = None
+    """What directories are asked at the end of a message."""
 
     def settings(self, judgement: Judgement | None) -> ServerSettings:
         """What a connection offers under its policy; None: it is about to be refused."""
@@ -146,6 +149,7 @@ def receptions(
             ours=msgspec.structs.replace(ours(listener), versions=versions),
             postmaster=document.postmaster or _own_postmaster(document),
             accepting=acceptance(listener.ldap_accept, questions),
+            sorting=sorting(listener, questions),
             trust=trusted_lists(document.trust),
         )
         for listener in document.listeners

@@ -192,8 +192,8 @@ class Queue:
 
     def target_of(self, queued: Queued, recipient: Recipient) -> Target:
         """Where a recipient's copy of a message goes, at which level."""
-        envelope = queued.envelope
-        return self._routing.target_of(recipient.address, envelope.sender, own_level(envelope))
+        message = queued.envelope
+        return self._routing.target_of(recipient.address, message.sender, own_level(message), recipient.route)
 
     def _enter(self, target: Target, job: Job) -> None:
         lane = self.lanes.get(target)
@@ -240,7 +240,7 @@ class Queue:
             for job in jobs
             for r in job.recipients
         ]
-        await self._keep(outcomes, [])
+        await self.keep(outcomes, [])
         for job in jobs:
             self._leave(job)
         self._arm(due)
@@ -352,11 +352,11 @@ class Queue:
         finished: list[int] | None = []
         try:
             plain = [o for o in outcomes if o.rid not in bounced]
-            finished = await self._keep(plain, []) if plain else []
+            finished = await self.keep(plain, []) if plain else []
             notices = await self._composed(job, final, outcomes) if finished is not None else None
             if finished is not None and notices is not None:
                 last = [o for o in outcomes if o.rid in bounced]
-                more = await self._keep(last, notices)
+                more = await self.keep(last, notices)
                 finished = None if more is None else finished + more
         finally:
             if finished is not None or not self._stopping:
@@ -390,7 +390,7 @@ class Queue:
             notices.append(await warning(self, job.queued, late))
         return [notice for notice in notices if notice is not None]
 
-    async def _keep(self, outcomes: Sequence[Outcome], notices: list[Notice]) -> list[int] | None:
+    async def keep(self, outcomes: Sequence[Outcome], notices: list[Notice]) -> list[int] | None:
         """Make outcomes and notifications durable; gives the messages that are finished.
 
         In one transaction where the notifications are small; else they come first, as one too many is better
@@ -399,7 +399,7 @@ class Queue:
         """
         finished: list[int] = []
         if any(len(notice.content) > INLINE_BYTES for notice in notices):
-            if await self._keep((), notices) is None:
+            if await self.keep((), notices) is None:
                 return None
             notices = []
         while outcomes or notices:

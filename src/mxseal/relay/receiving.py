@@ -6,10 +6,11 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
 from mxseal.directory.questions import Match
-from mxseal.events.directory import LdapRecipientUndecided
+from mxseal.events.directory import LdapMessageDeferred, LdapRecipientUndecided
 from mxseal.events.types import (
     ConnectionRefused,
     MessageAborted,
+    MessageFinished,
     MessageQueued,
     MessageReceived,
     MessageStarted,
@@ -23,6 +24,7 @@ from mxseal.mail.received import Received, render
 from mxseal.relay.acceptance import Acceptance
 from mxseal.relay.access import Judgement, canonical_domain
 from mxseal.relay.intake import Intake, Reception
+from mxseal.relay.sorting import Sorted, Sorting, Turned, turn_away
 from mxseal.smtp import replies
 from mxseal.smtp.grammar import split_address
 from mxseal.smtp.wire import Mail, Rcpt, Reply
@@ -281,26 +283,52 @@ class Receiving:
             identity=self._connection.identity,
             direction="outbound" if relayed else "inbound",
         )
+        turned: tuple[Turned, ...] = ()
+        sender, recipients = self._sender, tuple(self._recipients)
+        for recipient in recipients:
+            recipient.next_attempt = now
+        if self._reception.sorting is not None:
+            found = await self._sort(self._reception.sorting, now, relayed=relayed)
+            if isinstance(found, Fault):
+                return replies.DIRECTORY_UNAVAILABLE
+            sender, recipients, turned = found.sender, found.recipients, found.turned
         envelope = Envelope(
             mid=self._mid,
-            sender=self._sender,
+            sender=sender,
             size=self._incoming.size,
             queued_at=now,
             smtputf8=self._smtputf8,
             eightbit=self._eightbit,
             icid=self._connection.icid,
         )
-        recipients = tuple(self._recipients)
-        for recipient in recipients:
-            recipient.next_attempt = now
         try:
             await self._incoming.commit(envelope, recipients)
         except StorageRefused as refusal:
             self._told_aborted(str(refusal))
             return _storage_reply(refusal)
         intake.publish(MessageQueued, mid=self._mid, icid=self._connection.icid)
-        intake.queue.add(Queued(envelope=envelope, recipients=recipients), self._incoming.body)
+        queued: Queued | None = Queued(envelope=envelope, recipients=recipients)
+        if turned and queued is not None:
+            queued = await turn_away(intake.queue, queued, turned)
+        if queued is not None:
+            intake.queue.add(queued, self._incoming.body)
+        else:
+            intake.publish(MessageFinished, mid=self._mid)
         return replies.accepted(self._mid)
+
+    async def _sort(self, sorting: Sorting, now: float, *, relayed: bool) -> Sorted | Fault:
+        """What the directories say of the envelope. Without an answer the client keeps the message."""
+        recipients = self._recipients
+        found = await sorting.sort(self._mid, now, self._sender, recipients, relayed=relayed)
+        if isinstance(found, Fault):
+            icid = self._connection.icid
+            self._intake.publish(LdapMessageDeferred, mid=self._mid, icid=icid, reason=found.text)
+            self._refuse(replies.DIRECTORY_UNAVAILABLE)
+            self._told_aborted(replies.DIRECTORY_UNAVAILABLE.text)
+        else:
+            for act in found.acts:
+                self._intake.bus.publish(act)
+        return found
 
     # --- the end --------------------------------------------------------------------------------------------
 

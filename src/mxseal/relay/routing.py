@@ -103,9 +103,17 @@ class Routing:
             found = self._cache[key] = self._find(domain, level, level_from)
         return found
 
-    def target_of(self, recipient: str, sender: str = "", level: DeliveryLevel | None = None) -> Target:
+    def target_of(
+        self, recipient: str, sender: str = "", level: DeliveryLevel | None = None, route: str = ""
+    ) -> Target:
         """Where one recipient of a message goes. `level` is the message's own, which outranks the overrides;
-        they outrank the destination (reference §3.6)."""
+        they outrank the destination (reference §3.6). `route`: the next hop that a directory names."""
+        found = self._by_rules(recipient, sender, level)
+        if not route:
+            return found
+        return msgspec.structs.replace(found, domain="", hosts=(split_host_port(route),))
+
+    def _by_rules(self, recipient: str, sender: str, level: DeliveryLevel | None) -> Target:
         domain = mail_domain(recipient)
         if level is not None:
             return self.target(domain, level, "message")

@@ -130,15 +130,45 @@ def _undecided(event: facts.LdapRecipientUndecided) -> list[Line]:
     return [("Warning", f"LDAP: {who} query {event.query} has no answer, {then}: {_cut(event.reason)}")]
 
 
+def _acted(event: facts.LdapRecipientActed) -> list[Line]:
+    # Reference §4.4.
+    about = f"MID {event.mid}" if event.rid is None else f"MID {event.mid} RID {event.rid}"
+    query, address = event.query, _cut(event.address)
+    if event.action == "masquerade":
+        return [("Info", f"LDAP: Masquerade query {query} {about} address {address} to {_cut(event.to)}")]
+    text = f"LDAP: {event.action.capitalize()} query {query} {about} address {address}"
+    if event.action == "reroute":
+        host = event.route.removesuffix(":25")
+        text = f"{text} to [({_cut(event.to)!r}, {host!r})]"
+    return [("Info", text)]
+
+
+def _deferred(event: facts.LdapMessageDeferred) -> list[Line]:
+    # The reference says this of a message that stays in its own queue; here it stays with the client.
+    reason = _cut(event.reason)
+    return [("Warning", f"LDAP: unable to process, MID {event.mid} ICID {event.icid} put off: {reason}")]
+
+
+def _reached(event: facts.LdapConnected) -> list[Line]:
+    tls = event.facts
+    how = (
+        f"TLS success protocol {tls.protocol} cipher {tls.cipher}, {_cut(event.verdict, 300)}" if tls else ""
+    )
+    place = _place(event.host, event.port)
+    return [("Info", f"LDAP: connected to server {event.profile} {place} {how or 'without TLS'}")]
+
+
 MAIL_TABLE: dict[type[Event], Callable[[Any], list[Line]]] = {
+    facts.LdapConnected: _reached,
     facts.LdapConnectionFailed: _unconnected,
     facts.LdapRecipientUndecided: _undecided,
+    facts.LdapRecipientActed: _acted,
+    facts.LdapMessageDeferred: _deferred,
 }
 """What the mail log tells."""
 MAIL_SILENT: frozenset[type[Event]] = frozenset(
     (
         facts.LdapConnecting,
-        facts.LdapConnected,
         facts.LdapAsked,
         facts.LdapAnswered,
         facts.LdapFailed,

@@ -327,6 +327,17 @@ COUNTED: dict[type[Event], tuple[Counted, ...]] = {
     ),
     directory.LdapFailed: _one("ldap_questions_failed", "Questions that a directory did not answer"),
     directory.LdapCacheCleared: _one("ldap_caches_cleared", "Times that kept answers were thrown away"),
+    directory.LdapRecipientActed: (
+        Counted(
+            _counter(
+                "ldap_actions",
+                "Recipients and senders that a directory's answer changed",
+                action=("bounce", "drop", "reroute", "masquerade"),
+            ),
+            lambda event: (event.action,),
+        ),
+    ),
+    directory.LdapMessageDeferred: _one("ldap_messages_deferred", "Messages put off without a directory"),
     directory.LdapRecipientUndecided: (
         Counted(
             _counter(

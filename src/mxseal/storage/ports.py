@@ -103,6 +103,8 @@ class Recipient(msgspec.Struct, kw_only=True):
     """What the last attempt said, for `showrecipients` and the bounce: 'code text'."""
     warned: bool = False
     """Whether the sender was told of the delay."""
+    route: str = ""
+    """The next hop that a directory names for this recipient, host:port; empty: as for its domain."""
 
 
 class Envelope(msgspec.Struct, frozen=True, kw_only=True):

@@ -42,7 +42,8 @@ CREATE INDEX in_files ON messages(size) WHERE body IS NULL;
 """`crc`: see `rows`; NULL in rows of version 0. `in_files`: the start compares sizes without reading all
 rows."""
 _TO_2 = "ALTER TABLE messages ADD COLUMN tls_level TEXT;"
-SCHEMA = Schema(_VERSION_0, (_TO_1, _TO_2), frozenset({"messages", "recipients"}))
+_TO_3 = "ALTER TABLE recipients ADD COLUMN route TEXT;"
+SCHEMA = Schema(_VERSION_0, (_TO_1, _TO_2, _TO_3), frozenset({"messages", "recipients"}))
 
 
 class Opened(msgspec.Struct):

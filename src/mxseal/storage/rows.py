@@ -14,7 +14,7 @@ from typing import Any
 from mxseal.storage.ports import Envelope, Recipient
 
 MESSAGE_COLUMNS = "mid, sender, size, queued_at, smtputf8, eightbit, icid, dsn_for, body, crc, tls_level"
-RECIPIENT_COLUMNS = "mid, rid, address, attempts, next_attempt, last_error, warned, crc"
+RECIPIENT_COLUMNS = "mid, rid, address, attempts, next_attempt, last_error, warned, crc, route"
 
 
 def message_sum(mid: int, sender: str, size: int, content: int) -> int:
@@ -36,7 +36,7 @@ def message_row(e: Envelope, body: bytes | None, content: int) -> tuple[object, 
 def recipient_row(mid: int, r: Recipient) -> tuple[object, ...]:
     """RECIPIENT_COLUMNS of a new recipient."""
     total = recipient_sum(mid, r.rid, r.address)
-    return (mid, r.rid, r.address, r.attempts, r.next_attempt, r.last_error, r.warned, total)
+    return (mid, r.rid, r.address, r.attempts, r.next_attempt, r.last_error, r.warned, total, r.route or None)
 
 
 def facts_of(

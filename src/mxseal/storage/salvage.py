@@ -214,10 +214,10 @@ def _message(mid: int, values: Sequence[object]) -> Values | None:
 
 def _recipient(values: Sequence[object]) -> Values | None:
     """RECIPIENT_COLUMNS of a row, None when they can't be what was written."""
-    if len(values) not in (7, 8):
+    if len(values) not in (7, 8, 9):
         return None
     mid, rid, address, attempts, next_attempt, last_error, warned, *rest = values
-    total = rest[0] if rest else None
+    total, route = (rest[at] if len(rest) > at else None for at in range(2))
     if not isinstance(mid, int) or not isinstance(rid, int) or not isinstance(address, str):
         return None
     if not isinstance(attempts, int) or not isinstance(next_attempt, int | float):
@@ -226,4 +226,5 @@ def _recipient(values: Sequence[object]) -> Values | None:
         return None
     if total is not None and total != recipient_sum(mid, rid, address):
         return None
-    return (mid, rid, address, attempts, float(next_attempt), last_error, warned, total)
+    way = route if isinstance(route, str) else None
+    return (mid, rid, address, attempts, float(next_attempt), last_error, warned, total, way)

@@ -37,13 +37,13 @@ from mxseal.storage.writer import GroupWriter, refused
 T = TypeVar("T")
 
 _INSERT_MESSAGE = "INSERT INTO messages VALUES (?,?,?,?,?,?,?,?,?,?,?)"
-_INSERT_RECIPIENT = "INSERT INTO recipients VALUES (?,?,?,?,?,?,?,?)"
+_INSERT_RECIPIENT = "INSERT INTO recipients VALUES (?,?,?,?,?,?,?,?,?)"
 _LOOK_AGAIN_BYTES = 16 << 20
 _WORTH_BYTES = 1 << 20
 _PIECE_BYTES = 256 * 1024
 _REPAIR_AGAIN = 60.0
 _MESSAGE = "m.mid, m.sender, m.size, m.queued_at, m.smtputf8, m.eightbit, m.icid, m.dsn_for, m.tls_level"
-_RECIPIENT = "r.rid, r.address, r.attempts, r.next_attempt, r.last_error, r.warned, r.crc"
+_RECIPIENT = "r.rid, r.address, r.attempts, r.next_attempt, r.last_error, r.warned, r.crc, r.route"
 
 
 class Limits:
@@ -489,6 +489,7 @@ def _gather(rows: Iterable[tuple[Any, ...]]) -> tuple[list[Queued], set[int]]:
                 next_attempt=r[3],
                 last_error=r[4],
                 warned=bool(r[5]),
+                route=r[7] or "",
             )
         )
     whole = [
