@@ -22,6 +22,7 @@ def web(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Itera
         serving.do(serving.fill_queue)
         serving.do(serving.fill_document)
         serving.do(serving.fill_peers)
+        serving.do(serving.fill_logs)
         yield serving
 
 

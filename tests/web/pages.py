@@ -12,6 +12,19 @@ EXAMPLES: dict[str, str | None] = {
     "/queue": "/queue",
     "/queue/{mid}": "/queue/101",
     "/queue/host/{domain}": "/queue/host/example.org",
+    "/system/logs": "/system/logs",
+    "/system/logs/{log}": "/system/logs/mail_logs?q=MID",
+    "/system/logs/{log}/stream": None,
+    "/system/alerts": "/system/alerts",
+    "/system/checks": "/system/checks",
+    "/system/checks/{job}": None,
+    "/explain/{what}/{number}": None,
+    "/system/listeners": "/system/listeners",
+    "/system/listeners/new": "/system/listeners/new",
+    "/system/listeners/{name}/edit": "/system/listeners/IncomingMail/edit",
+    "/system/interfaces": "/system/interfaces",
+    "/system/interfaces/new": "/system/interfaces/new",
+    "/system/interfaces/{name}/edit": "/system/interfaces/Management/edit",
     "/policies": "/policies",
     "/policies/destinations": "/policies/destinations",
     "/policies/destinations/new": "/policies/destinations/new",
@@ -35,7 +48,9 @@ EXAMPLES: dict[str, str | None] = {
     "/certificates/{name}/export": "/certificates/mx/export",
 }
 """Path of a page -> an address that shows something with `WebServing`'s data; None: a test of its own."""
-BESIDE = ("/queue?match=nobody", "/nowhere", "/certificates/Demo", "/certificates/none")
+BESIDE = (
+    "/queue?match=nobody", "/nowhere", "/certificates/Demo", "/certificates/none", "/system/logs/mail_logs",
+)  # fmt: skip
 """Further addresses that are looked at like pages: empty states, errors."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -15,6 +15,7 @@ from argon2 import PasswordHasher
 
 from lab.ca import Authority, Issued, pem
 from lab.place import free_port
+from mxseal.alerts.memory import Recent
 from mxseal.certs.keys import KeyStore
 from mxseal.certs.make import Order, Subject, make_profile
 from mxseal.clock import ManualClock
@@ -22,7 +23,7 @@ from mxseal.commands.catalogue import registry
 from mxseal.commands.running import AuditRecord, Runner
 from mxseal.commands.services import Figure
 from mxseal.config.history import History
-from mxseal.config.model import Certificate, Destination, Interface
+from mxseal.config.model import AlertRecipient, Alerts, Certificate, Destination, Interface
 from mxseal.config.toml import render
 from mxseal.events.bus import Bus
 from mxseal.events.types import Event
@@ -119,6 +120,17 @@ class _Kept:
         return True
 
 
+class RecentAlerts:
+    """One alert that was told."""
+
+    def recent(self) -> Sequence[Recent]:
+        text = "Mail to bank.example waits: its certificate expired on 3 March."
+        return (
+            Recent(at=NOW - 3600, alert_class="delivery", severity="warning", kind="tls-required-failed",
+                   title="Required TLS to bank.example fails", text=text, held_back=2),
+        )  # fmt: skip
+
+
 class WebFake(FakeServices):
     """The fake gateway of the commands' tests, with a real state, a clock that stands, a bus and a queue."""
 
@@ -139,6 +151,7 @@ class WebFake(FakeServices):
         self.mail = MemoryMail()
         self.keys = KeyStore(self.secrets)
         self.seen: list[Seen] = []
+        self.alerts = RecentAlerts()
         self.peers: PeersFile
         self.logs_home = root
         self.documents = MemoryDocuments()
@@ -151,6 +164,9 @@ class WebFake(FakeServices):
 
     def now(self) -> float:
         return self.clock.now()
+
+    def log_wait(self) -> Callable[[], Awaitable[object]]:
+        return asyncio.Event().wait
 
     async def probe(self) -> Sequence[Seen]:
         return self.seen
@@ -254,6 +270,19 @@ class WebServing:
         file.write((BANK, PLAIN, MENDED, OFF, SENDER, GONE), NOW)
         self.services.peers = file
 
+    def fill_logs(self) -> None:
+        """A mail log, and what went wrong."""
+        folder = self.root / "logs" / "mail_logs"
+        folder.mkdir(parents=True)
+        lines = (
+            "Sat Feb 14 19:20:28 2026 Info: New SMTP ICID 8 interface Data 1 (192.0.2.1) address 192.0.2.9",
+            "Sat Feb 14 19:20:28 2026 Info: Start MID 14 ICID 8",
+            'Sat Feb 14 19:20:28 2026 Info: MID 14 Subject "<script>alert(1)</script>"',
+            "Sat Feb 14 19:20:29 2026 Info: MID 14 queued for delivery",
+        )
+        (folder / "mail.@20260214T000000.current").write_text("\n".join(lines) + "\n")
+        self.services.logs_home = self.root
+
     def fill_document(self) -> None:
         """Certificates: one that waits for its authority, and one whose chain is out of order."""
         services = self.services
@@ -278,6 +307,7 @@ class WebServing:
                 "listeners": listeners,
                 "destinations": (*before.destinations, partner),
                 "smtp_routes": {"example.com": ("mail.example.com:25",)},
+                "alerts": Alerts(recipients=(AlertRecipient(address="noc@example.net"),)),
             }
         )
         services.documents.put(1, render(document), "init", "certificates", NOW - 90_000)

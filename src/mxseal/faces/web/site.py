@@ -18,19 +18,22 @@ from starlette.types import ASGIApp
 from mxseal.commands.running import NOT_ALLOWED, Runner
 from mxseal.faces.http_guard import LARGEST_BODY
 from mxseal.faces.login import Login
-from mxseal.faces.web import certificates, entry, finding, overview, policies, queue
+from mxseal.faces.web import certificates, entry, finding, network, overview, policies, queue, watching
 from mxseal.faces.web.guard import Guard, from_another_site
 from mxseal.faces.web.pages import PLACES, Page, Place, pages_of
 from mxseal.faces.web.rendering import Rendering
 from mxseal.faces.web.sessions import COOKIE, Sessions, WebServices
 from mxseal.faces.web.static import Static
+from mxseal.faces.web.streams import Following, Jobs
 from mxseal.faces.web.texts import N_, preferred
 from mxseal.faces.web.visit import Flash, Refused, Visit
 from mxseal.language import LANGUAGES, Language
 from mxseal.storage.users import User
 from mxseal.storage.web import Session
 
-SUBJECTS: tuple[ModuleType, ...] = (entry, overview, finding, queue, certificates, policies)
+SUBJECTS: tuple[ModuleType, ...] = (
+    entry, overview, finding, queue, certificates, policies, network, watching,
+)  # fmt: skip
 """The modules with pages. A new subject is one more name here."""
 _MOST_TOLD = 1000
 _ERRORS = {
@@ -39,6 +42,7 @@ _ERRORS = {
     404: N_("There is nothing at this address."),
     405: N_("This address does not take that."),
     413: N_("This is too large."),
+    429: N_("You have enough of these open. Wait for one to end, or close one."),
     500: N_("This is a fault of the gateway, told in its system log."),
 }
 
@@ -58,6 +62,8 @@ class Site:
         self.login = login or Login(services.users, services.clock, services.bus.publish)
         self.sessions = Sessions(services, self.login)
         self.static = Static()
+        self.following = Following()
+        self.jobs = Jobs()
         self.pages = pages_of(SUBJECTS)
         self.rendering = Rendering(self.static, services.clock)
         self._told: OrderedDict[bytes, list[Flash]] = OrderedDict()

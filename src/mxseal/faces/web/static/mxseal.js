@@ -14,3 +14,25 @@ document.addEventListener("keydown", (event) => {
     menu.querySelector("summary").focus();
   }
 });
+
+// A list that grows by itself: the lines of a log, as they are written.
+for (const list of document.querySelectorAll("[data-follow]")) {
+  const source = new EventSource(list.dataset.follow);
+  const add = (lines) => {
+    const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 40;
+    for (const line of lines) {
+      const item = document.createElement("li");
+      item.textContent = line;
+      list.append(item);
+    }
+    while (list.children.length > 1000) list.firstElementChild.remove();
+    if (atEnd) list.scrollTop = list.scrollHeight;
+  };
+  source.onmessage = (event) => add(JSON.parse(event.data));
+  source.addEventListener("ended", (event) => {
+    source.close();
+    const told = JSON.parse(event.data);
+    if (told) add([told]);
+  });
+  window.addEventListener("pagehide", () => source.close());
+}
