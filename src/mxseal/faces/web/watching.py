@@ -69,6 +69,7 @@ NEW = Form(
     ("address", "classes", "severities"),
     labels={"address": N_("Mail address"), "classes": N_("Classes"), "severities": N_("Severities")},
 )
+_ALL = {"classes": "all", "severities": "all"}
 
 
 @page(
@@ -82,7 +83,10 @@ async def alerts(visit: Visit) -> Response:
     found = await visit.ask("displayalerts", count=200)
     settings = (await visit.ask("alertconfig show")).value
     return visit.show(
-        "watching/alerts.html", alerts=list(reversed(found.value)), settings=settings, form=NEW.blank(visit)
+        "watching/alerts.html",
+        alerts=list(reversed(found.value)),
+        settings=settings,
+        form=NEW.blank(visit, _ALL),
     )
 
 
