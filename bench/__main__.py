@@ -15,6 +15,7 @@ from functools import partial
 
 from bench import backlog, scanning, searching
 from bench.build import RESULTS, program
+from bench.directory import ldap
 from bench.growth import growth
 from bench.lines import CASES, idle, large, traffic
 from bench.machine import described
@@ -38,9 +39,10 @@ LINES: dict[str, Line] = {
     "start": backlog.start,
     "grep": searching.grep,
     "scan": scanning.scan,
+    "ldap": ldap,
 }
 GROWTH = "growth"
-_ALONE = {"idle", "start", "grep", "scan", GROWTH}
+_ALONE = {"idle", "start", "grep", "scan", "ldap", GROWTH}
 """Lines in which neither generator nor next hop could be the limit."""
 _BUSY = 0.9
 _FOREIGN = 0.1

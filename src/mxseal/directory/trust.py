@@ -42,7 +42,9 @@ class Checked(msgspec.Struct, frozen=True):
         """The verdict for a log line."""
         if self.error is not None:
             return f"not verified: {self.error}"
-        return f"verified, {self.verification.hosted.words()}"
+        name = self.verification.hosted
+        place = "the subject alternative name" if name.source == "san" else "the common name"
+        return f"verified, {name.name} ({place}) matches the host of the profile"
 
 
 def check(
