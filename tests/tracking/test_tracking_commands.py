@@ -12,10 +12,12 @@ import pytest
 
 from mxseal.commands.catalogue import registry
 from mxseal.commands.when import moment_of
+from mxseal.events import types
 from mxseal.storage.tracking.file import TrackingFile
+from mxseal.tls.facts import TlsFault
 from tests.commands.desk import Desk
 from tests.commands.gateway import FakeServices
-from tests.tracking.journal import START, Journal, Mail, Tracking, many
+from tests.tracking.journal import MASKED, START, Journal, Mail, Tracking, many
 
 
 class Services(FakeServices):
@@ -79,6 +81,25 @@ async def test_findevent_shows_what_was_refused(desk: Desk) -> None:
         ("recipient", 3, "by RAT")
     ]
     assert (await desk.ok("findevent", "--refused", "tls"))["refused"] == []
+
+
+async def test_a_refused_handshake_is_explained_when_its_connection_is_asked_for(
+    journal: Journal, mail: Mail, tracking: Tracking
+) -> None:
+    fault = TlsFault(kind="local-error", library="SSL routines", reason="no shared cipher")
+    journal.write(
+        *mail.comes(tls=None),
+        types.InboundTlsFailed(at=mail.tick(), icid=1, fault=fault, diagnosis=MASKED),
+        *mail.leaves(),
+    )
+    tracking.run()
+    desk = Desk(registry(), services=Services(journal.home))
+    (refused,) = (await desk.ok("findevent", "--refused", "tls", "--icid", "1"))["refused"]
+    assert refused["reason"] == "no shared cipher"
+    assert refused["explanation"]["fault"]["reason"] == "no shared cipher"
+    assert "firewall" in refused["explanation"]["diagnosis"]["summary"]
+    (refused,) = (await desk.ok("findevent", "--refused", "any"))["refused"]
+    assert refused["explanation"] is None
 
 
 async def test_an_export_has_all_fields_and_no_formula_of_a_stranger(desk: Desk) -> None:

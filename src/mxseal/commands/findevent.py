@@ -8,6 +8,7 @@ import msgspec
 
 from mxseal.commands import tracking_export
 from mxseal.commands.context import CommandFailed, Context
+from mxseal.commands.explanation import Explanation
 from mxseal.commands.parameters import Option, OutputFile
 from mxseal.commands.registry import command
 from mxseal.commands.results import Column, File, Parts, Result
@@ -223,10 +224,25 @@ async def _refused(ctx: Context, query: Query, kinds: tuple[RefusalKind, ...], p
     page: RefusedPage = await asked(lambda: file.refused(query, kinds, paging.limit, paging.after or None))
     if paging.export is not None:
         return _file(paging.export, paging.format, tracking_export.refused(page.refused), page.following)
-    value = {"refused": plain(page.refused), "next": page.following, "complete": True}
+    told = [{**plain(each), "explanation": None} for each in page.refused]
+    if query.icid is not None:
+        for each in told:
+            fact = await asked(lambda: file.refused_fact(each["id"]))  # noqa: B023 - awaited at once
+            each["explanation"] = _explained(fact) if fact else None
+    value = {"refused": told, "next": page.following, "complete": True}
     note = f"More: the same with --after {page.following}" if page.following else ""
     rows = tuple(map(_refused_row, page.refused))
     return FullTable(_REFUSED, rows, "", "Nothing that was refused matches.", note, value)
+
+
+def _explained(fact: bytes) -> dict[str, Any]:
+    """Why a handshake failed, in words too."""
+    found = msgspec.json.decode(fact, type=Explanation)
+    value: dict[str, Any] = plain(found)
+    if found.diagnosis is not None:
+        said = found.diagnosis
+        value["diagnosis"] |= {"summary": said.summary, "evidence": said.evidence, "remedy": said.remedy}
+    return value
 
 
 _REFUSED = (
