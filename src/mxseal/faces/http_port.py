@@ -32,7 +32,6 @@ MOST_PER_HOST = 64
 """From one address, or one /64 of IPv6. Browsers open six."""
 HANDSHAKE_TIME = 15.0
 _BACKLOG = 128
-_OUT_OF_DESCRIPTORS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _PAUSE = 0.2
 log = logging.getLogger(__name__)
 
@@ -133,8 +132,8 @@ class HttpPort:
             try:
                 sock, address = await self._loop.sock_accept(self._sock)
             except OSError as error:
-                if error.errno in _OUT_OF_DESCRIPTORS:
-                    await asyncio.sleep(_PAUSE)  # a connection that is waiting stays so: no busy loop
+                if error.errno != errno.ECONNABORTED:
+                    await asyncio.sleep(_PAUSE)  # out of descriptors, it stays waiting: no busy loop
                 continue
             self._welcome(sock, address[0])
 
