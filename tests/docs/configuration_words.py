@@ -107,6 +107,7 @@ SECTIONS = (
                 "recipient_access",
                 "smtp_routes",
             ),
+            "web",
             *("destinations", "delivery", "queue", "certificates", "dns", "ssh", "logs", "tracking"),
             *("trust", "ssl", "tls_overrides", "alerts", "log_subscriptions", "metrics", "captures"),
             *("ldap", "ldap_profiles", "ldap_queries", "ldap_chains"),
@@ -295,6 +296,13 @@ SECTIONS = (
         example='[[listeners]]\nname = "IncomingMail"\n\n[listeners.ldap_routing]\nquery = "LDAP.routing"\n',
     ),
     Section(
+        table=model.Web,
+        title="`[web]`: administration by browser",
+        text="Written by `webconfig`. Where the pages are served is said by `[[interfaces]]`; sessions and "
+        "second factors are not part of the document. See [the web interface](web.md).\n",
+        example='[web]\nsecond_factor = "required"\n',
+    ),
+    Section(
         table=model.Logs,
         title="`[logs]`",
         text="Written by `logconfig setup`. See [logs](logs.md) and "
@@ -329,6 +337,12 @@ _ROUTES = (
 )
 
 WORDS = {
+    "Web.second_factor": "Whether everybody needs an authenticator app or a passkey beside the password; "
+    "who has none sets one up at the next login.",
+    "Web.idle_time": "A session that asks for nothing for so long is over.",
+    "Web.session_time": "Behind this a session is over, used or not.",
+    "Web.login_attempts": "As in `[ssh]`; and so many wrong codes of a second factor for one user.",
+    "Web.login_wait": "Counted from the last wrong one that was looked at.",
     "Document.hostname": "The name by which the world knows this gateway: in banners, EHLO, Received lines",
     "Document.smtp_routes": _ROUTES,
     "Listener.name": "As mail_logs calls it (`interface IncomingMail`)",

@@ -23,6 +23,7 @@ def web(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Itera
         serving.do(serving.fill_document)
         serving.do(serving.fill_peers)
         serving.do(serving.fill_logs)
+        serving.do(serving.change)
         yield serving
 
 

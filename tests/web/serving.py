@@ -23,7 +23,7 @@ from mxseal.commands.catalogue import registry
 from mxseal.commands.running import AuditRecord, Runner
 from mxseal.commands.services import Figure
 from mxseal.config.history import History
-from mxseal.config.model import AlertRecipient, Alerts, Certificate, Destination, Interface
+from mxseal.config.model import AlertRecipient, Alerts, Certificate, Destination, Document, Interface
 from mxseal.config.toml import render
 from mxseal.events.bus import Bus
 from mxseal.events.types import Event
@@ -234,6 +234,12 @@ class WebServing:
     def advance(self, seconds: float) -> None:
         self.do(lambda: self.services.clock.advance(seconds))
 
+    def put(self, new: Document) -> None:
+        """Another document in force."""
+        latest = self.services.documents.latest()
+        assert latest is not None
+        self.services.documents.put(latest.number, render(new), "anna", "", self.services.now())
+
     def edit(self, user: str, **changes: Any) -> None:
         """Change the candidate of a user."""
         self.do(lambda: self.services.edit(f"user:{user}", **changes))
@@ -243,6 +249,21 @@ class WebServing:
         found = self.do(lambda: self.services.users.get(user))
         begin = self.site.sessions.begin
         return str(self.do(lambda: begin(found, "in", "password", CALLER)))
+
+    def change(self) -> None:
+        """One more revision, and changes of anna's on top that are not committed."""
+        history = self.services.history
+        before = history.current()
+        second = before.document.model_copy(update={"postmaster": "postmaster@example.com"})
+        why = "Postmaster's mail goes to people"
+        self.services.documents.put(before.number, render(second), "otto", why, NOW - 80_000)
+        listener = second.listeners[0].model_copy(update={"port": 2626})
+        interface = second.interfaces[0].model_copy(update={"http": True})
+        partner = Destination(domain="partner.example", tls="required-verify")
+        self.services.edit(
+            "user:anna", listeners=(listener, *second.listeners[1:]), interfaces=(interface,),
+            destinations=(*second.destinations, partner),
+        )  # fmt: skip
 
     def fill_queue(self) -> None:
         """Messages that wait, for pages to show."""

@@ -16,9 +16,11 @@ from mxseal.language import LANGUAGES
 from tests.web.looking import Window, window
 from tests.web.pages import EXAMPLES, addresses, pages
 from tests.web.serving import WebServing
-from tests.web.texts import code_texts, strings, template_texts, untranslatable
+from tests.web.texts import code_texts, form_texts, strings, template_texts, untranslatable
 
 GRAVE = {"serious", "critical"}
+AXE = Axe().axe_script
+"""Evaluated, not inserted: no policy is in its way, and none is weakened for it."""
 
 
 @pytest.fixture(scope="module", params=LANGUAGES)
@@ -38,22 +40,24 @@ def test_a_page_is_readable_in_light_and_dark_wide_and_narrow(seen: Window, addr
     seen.open(address)
     page = seen.page
     assert page.locator("html").get_attribute("lang") == seen.language
-    for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)
-        assert _grave(page) == [], scheme
+    page.emulate_media(color_scheme="light")
+    page.evaluate(AXE)
+    assert _grave(page) == []
+    page.emulate_media(color_scheme="dark")
+    assert _grave(page, "color-contrast") == []
     page.set_viewport_size({"width": 320, "height": 640})
     assert page.evaluate("document.documentElement.scrollWidth") <= 320
-    assert _grave(page) == []
     page.set_viewport_size({"width": 1280, "height": 860})
     assert seen.complaints == []
 
 
-def _grave(page: Page) -> list[Any]:
-    """What axe-core calls serious or worse: WCAG 2.2 AA, and its own best practices."""
-    found = Axe().run(page)
+def _grave(page: Page, *rules: str) -> list[Any]:
+    """What axe-core calls serious or worse: of WCAG 2.2 AA and its own best practices, or of these rules."""
+    options = {"resultTypes": ["violations"]} | ({"runOnly": list(rules)} if rules else {})
+    found = page.evaluate("options => axe.run(document, options).then(found => found.violations)", options)
     return [
         (entry["id"], [node["html"][:200] for node in entry["nodes"]])
-        for entry in found.response["violations"]
+        for entry in found
         if entry["impact"] in GRAVE
     ]
 
@@ -64,7 +68,7 @@ def _grave(page: Page) -> list[Any]:
 @pytest.mark.parametrize("language", [language for language in LANGUAGES if language != "en"])
 def test_every_text_of_the_pages_has_a_translation(language: Any) -> None:
     known = catalogue(language)
-    missing = {text for _, text in (*template_texts(), *code_texts()) if not known.get(text)}
+    missing = {text for _, text in (*template_texts(), *code_texts(), *form_texts()) if not known.get(text)}
     assert missing == set()
 
 

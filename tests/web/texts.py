@@ -6,11 +6,13 @@ import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal, get_args, get_origin
 
 from jinja2 import Environment, nodes
 
-from mxseal.commands.parameters import Parameter
+from mxseal.commands.catalogue import registry
 from mxseal.faces.web import forms
+from mxseal.faces.web.site import SUBJECTS
 
 WEB = Path(forms.__file__).parent
 TEMPLATES = WEB / "templates"
@@ -54,10 +56,18 @@ def code_texts() -> Iterator[tuple[str, str]]:
                 yield path.name, str(first.value)
 
 
-def form_texts(parameters: list[Parameter]) -> Iterator[str]:
-    """The help of parameters that a form shows."""
-    for parameter in parameters:
-        yield parameter.marker.help
+def form_texts() -> Iterator[tuple[str, str]]:
+    """(module, text) of the fields of all forms: labels, help, choices."""
+    commands = registry()
+    for module in SUBJECTS:
+        for form in [value for value in vars(module).values() if isinstance(value, forms.Form)]:
+            for parameter in form.parameters(commands):
+                yield module.__name__, form.label(parameter)
+                if form.help(parameter):
+                    yield module.__name__, form.help(parameter)
+                for choice in get_args(parameter.kind) if get_origin(parameter.kind) is Literal else ():
+                    if str(choice).replace("-", "").isalpha():  # others are names: rsa-2048
+                        yield module.__name__, str(choice)
 
 
 def untranslatable() -> Iterator[str]:

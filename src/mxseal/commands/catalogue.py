@@ -42,6 +42,7 @@ from mxseal.commands import (
     trackingconfig,
     trackmessage,
     users,
+    webconfig,
 )
 from mxseal.commands.registry import Registry
 
@@ -85,6 +86,7 @@ MODULES = (
     users,
     tokenconfig,
     sshconfig,
+    webconfig,
 )
 
 

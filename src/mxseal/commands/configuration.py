@@ -13,7 +13,7 @@ from mxseal.commands.registry import command
 from mxseal.commands.results import Column, Done, File, Problems, Result, Table, Text
 from mxseal.commands.times import moment, when
 from mxseal.config.check import Problem, advice, check
-from mxseal.config.diff import Change
+from mxseal.config.diff import Change, diff, replay
 from mxseal.config.history import Built, Commit, Committed, Conflict, NothingToCommit, Rejected
 from mxseal.config.model import Document
 from mxseal.config.toml import examine, render
@@ -142,15 +142,38 @@ def rebasechanges(
 # --- the candidate ----------------------------------------------------------------------------------------
 
 
+def revision_numbers(ctx: Context) -> list[str]:
+    return [str(revision.number) for revision in ctx.services.history.revisions()]
+
+
 @command("showchanges", role="read-only", summary="Show your uncommitted changes")
-def showchanges(ctx: Context) -> Result:
+def showchanges(
+    ctx: Context,
+    *,
+    revision: Annotated[
+        int | None, Option("What this revision changed instead", complete=revision_numbers, least=1)
+    ] = None,
+) -> Result:
     history = ctx.services.history
+    if revision is not None:
+        return _changed_by(ctx, revision)
     conflict = history.conflict(ctx.owner)
     note = ""
     if conflict is not None:
         came = "; ".join(_revision(revision) for revision in conflict.since)
         note = f"Since you began there came {came}. 'rebasechanges' puts your changes on top."
     return _changes_table(history.changes(ctx.owner), note)
+
+
+def _changed_by(ctx: Context, number: int) -> Result:
+    """What a revision changed against the one before it."""
+    after = ctx.services.history.revision(number)
+    if after is None:
+        raise CommandFailed(f"There is no revision {number}. 'rollbackconfig' lists those that are kept")
+    before = ctx.services.history.revision(number - 1)
+    if before is None:
+        raise CommandFailed(f"What came before revision {number} is not kept")
+    return _changes_table(diff(before.document, after.document))
 
 
 def _changes_table(changes: Iterable[Change], note: str = "") -> Table:
@@ -161,8 +184,13 @@ def _changes_table(changes: Iterable[Change], note: str = "") -> Table:
 
 @command("clearchanges", role=Changers, summary="Forget your uncommitted changes")
 async def clearchanges(
-    ctx: Context, *, yes: Annotated[bool, Option("Do not ask", short="-y")] = False
+    ctx: Context,
+    *,
+    yes: Annotated[bool, Option("Do not ask", short="-y")] = False,
+    only: Annotated[str | None, Option("Only this setting, as showchanges names it")] = None,
 ) -> Result:
+    if only is not None:
+        return _clear_one(ctx, only)
     if ctx.client.interactive and not yes and ctx.services.history.changes(ctx.owner):
         answer = await ctx.client.ask(_SURE, "Y")
         if answer.strip().lower() not in {"y", "yes"}:
@@ -171,6 +199,27 @@ async def clearchanges(
     if not cleared:
         return Done("There are no uncommitted changes.", {"cleared": 0})
     return Done(f"Changes cleared: {moment(ctx.services.now())}", {"cleared": len(cleared)})
+
+
+def _clear_one(ctx: Context, path: str) -> Result:
+    """Forget one change, or those of one thing, and keep the others."""
+    history = ctx.services.history
+    changes = history.changes(ctx.owner)
+    kept = [entry for entry in changes if entry.path != path and not entry.path.startswith(f"{path}.")]
+    if len(kept) == len(changes):
+        raise CommandFailed(f"{path} is not among your uncommitted changes. 'showchanges' lists them")
+    if history.conflict(ctx.owner) is not None:
+        raise CommandFailed(
+            "Others committed since your changes began: 'rebasechanges' puts yours on top first"
+        )
+    document = replay(history.current().document, kept)
+    if isinstance(document, list):
+        return Problems(f"{path} can't be forgotten alone", tuple(document))
+    left = len(history.change(ctx.owner, document))
+    return Done(
+        f"Your change of {path} is forgotten.",
+        {"cleared": len(changes) - len(kept), "uncommitted_changes": left},
+    )
 
 
 # --- revisions --------------------------------------------------------------------------------------------
@@ -185,10 +234,6 @@ def _refuse_to_overwrite(ctx: Context, discard: bool) -> None:
             f"You have {pending} uncommitted change{'' if pending == 1 else 's'} that would be lost. Commit "
             "or clear them first, or add --discard"
         )
-
-
-def revision_numbers(ctx: Context) -> list[str]:
-    return [str(revision.number) for revision in ctx.services.history.revisions()]
 
 
 _RevisionNumber = Argument("Number of a revision", metavar="[REVISION]", complete=revision_numbers, least=1)

@@ -16,6 +16,7 @@ from mxseal.config.history import Built, History
 from mxseal.config.model import Document
 from mxseal.directory.directories import Directories
 from mxseal.directory.state import ProfileState
+from mxseal.events.bus import Bus
 from mxseal.events.event import Event
 from mxseal.logs.follow import Wait
 from mxseal.relay.orders import LaneState, Order, Selection
@@ -28,6 +29,7 @@ from mxseal.storage.ports import Queued, Revision, Secrets
 from mxseal.storage.tokens import Tokens
 from mxseal.storage.tracking.file import TrackingFile
 from mxseal.storage.users import Users
+from mxseal.storage.web import WebStore
 
 
 class Figure(msgspec.Struct, frozen=True):
@@ -169,6 +171,16 @@ class Services(Protocol):
     @property
     def tokens(self) -> Tokens:
         """Who may use the API."""
+        ...
+
+    @property
+    def web(self) -> WebStore:
+        """Sessions of browsers, second factors."""
+        ...
+
+    @property
+    def bus(self) -> Bus:
+        """Where facts are told."""
         ...
 
     @property

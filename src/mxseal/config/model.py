@@ -369,6 +369,16 @@ class Ssh(Table):
     """Counted from the last wrong password that was looked at."""
 
 
+class Web(Table):
+    """`[web]`: administration by browser. Seconds, counts. Where it is served is said by `[[interfaces]]`."""
+
+    second_factor: Literal["optional", "required"] = "optional"
+    idle_time: Annotated[float, Field(ge=60, le=86_400)] = 1800.0
+    session_time: Annotated[float, Field(ge=300, le=30 * 86_400)] = 43_200.0
+    login_attempts: Annotated[int, Field(ge=1, le=1000)] = 5
+    login_wait: Annotated[float, Field(ge=1, le=86_400)] = 300.0
+
+
 class Logs(Table):
     """`[logs]`: what holds for all logs that say nothing else. Bytes, seconds, counts, days."""
 
@@ -485,6 +495,7 @@ class Document(Table):
     ldap_chains: tuple[LdapChain, ...] = ()
     dns: Dns = Dns()
     ssh: Ssh = Ssh()
+    web: Web = Web()
     logs: Logs = Logs()
     log_subscriptions: tuple[LogSubscription, ...] = ()
     metrics: MetricsAccess = MetricsAccess()

@@ -33,6 +33,7 @@ __all__ = [
     "ReloadRefused",
     "RevocationListFailed",
     "RevocationListFetched",
+    "SecondFactorChanged",
     "SessionCaptureFailed",
     "SessionCaptured",
     "StorageRecovered",
@@ -351,6 +352,18 @@ class LoginFailed(Event, frozen=True, kw_only=True, tag=True):
     face: str
     method: str
     reason: str
+
+
+class SecondFactorChanged(Event, frozen=True, kw_only=True, tag=True):
+    """A second factor of a user came or went, or a recovery code was used."""
+
+    user: str
+    by: str
+    """Who did it: the user, or an administrator."""
+    remote: str
+    face: str
+    what: str
+    """Such as 'an authenticator app was added'."""
 
 
 class LoginsHeldBack(Event, frozen=True, kw_only=True, tag=True):

@@ -114,6 +114,10 @@ class Login:
         self.addresses = Failures(clock)
         self.names = Failures(clock)
 
+    @property
+    def hasher(self) -> PasswordHasher:
+        return self._hasher
+
     def user(self, name: str) -> User | None:
         """A user with a role that this program knows."""
         user = self._users.get(name)

@@ -62,6 +62,11 @@ def _logged_out(event: facts.LoggedOut) -> list[Line]:
     return [("Info", f"{_who(event.user, '', event.face, event.remote)}, Logout{because}")]
 
 
+def _factor(event: facts.SecondFactorChanged) -> list[Line]:
+    who = _who(event.by, "", event.face, event.remote)
+    return [("Info", f"{who}, Second factor of {event.user}: {_cut(event.what, _LONGEST_MESSAGE)}")]
+
+
 TABLE: dict[type[Event], Callable[[Any], list[Line]]] = {
     facts.CommandRun: _command,
     facts.ConfigurationCommitted: _committed,
@@ -69,5 +74,6 @@ TABLE: dict[type[Event], Callable[[Any], list[Line]]] = {
     facts.LoginFailed: _login_failed,
     facts.LoginsHeldBack: _held_back,
     facts.LoggedOut: _logged_out,
+    facts.SecondFactorChanged: _factor,
 }
 """Each event and the lines that tell it."""

@@ -51,10 +51,16 @@ def _logged_out(event: facts.LoggedOut) -> list[Line]:
     return [("Info", f"User {event.user} logged out of {event.face.upper()} session {event.remote}{because}")]
 
 
+def _factor(event: facts.SecondFactorChanged) -> list[Line]:
+    by = "" if event.by == event.user else f" by {event.by}"
+    return [("Info", f"Second factor of the user {event.user}: {event.what}{by}, from {event.remote}.")]
+
+
 TABLE: dict[type[Event], Callable[[Any], list[Line]]] = {
     facts.LoginSucceeded: _succeeded,
     facts.LoginFailed: _failed,
     facts.LoginsHeldBack: _held_back,
     facts.LoggedOut: _logged_out,
+    facts.SecondFactorChanged: _factor,
 }
 """Each event and the lines that tell it."""

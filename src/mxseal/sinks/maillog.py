@@ -438,6 +438,7 @@ DETAILS: dict[type[Event], Callable[[Any], list[Line]]] = {facts.OutboundTlsSucc
 """Further lines, at Debug alone: no other log has the work of making them."""
 SILENT: frozenset[type[Event]] = frozenset({
     facts.CommandRun, facts.LoginSucceeded, facts.LoginFailed, facts.LoginsHeldBack, facts.LoggedOut,
+    facts.SecondFactorChanged,
     facts.DeliveryInClear,
     *MAIL_SILENT,
 })  # fmt: skip

@@ -358,6 +358,7 @@ COUNTED: dict[type[Event], tuple[Counted, ...]] = {
     facts.LoginFailed: (Counted(_LOGINS, lambda event: (event.face, "failed")),),
     facts.LoginsHeldBack: _one("logins_held_back", "Times that passwords were not looked at for a while"),
     facts.LoggedOut: _one("logouts", "Logins that ended"),
+    facts.SecondFactorChanged: _one("second_factor_changes", "Second factors that came or went"),
 }
 """Each kind of event and what it adds."""
 NOT_COUNTED: dict[type[Event], str] = {

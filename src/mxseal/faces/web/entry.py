@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
-from mxseal.faces.login import network_of
+from mxseal.faces.login import Bounds, network_of
 from mxseal.faces.web.guard import safe_path
 from mxseal.faces.web.pages import action, page
 from mxseal.faces.web.sessions import COOKIE, Stage
@@ -28,6 +28,8 @@ async def check_password(visit: Visit) -> Response:
     name, password = visit.field("name")[:100], visit.secret("password")
     goal = safe_path(visit.field("next", "/"))
     site, remote = visit.site, visit.caller.remote
+    rules = site.sessions.rules
+    site.login.bounds = Bounds(rules.login_attempts, rules.login_wait)
     user = await site.login.password(name, password, remote, "web")
     if user is None:
         bounds = site.login.bounds
@@ -43,7 +45,7 @@ def next_stage(visit: Visit, user: User) -> Stage:
     """What follows a right password."""
     if visit.site.services.web.has_factor(user.name):
         return "factor"
-    return "enrol" if visit.site.sessions.rules.second_factor else "in"
+    return "enrol" if visit.site.sessions.rules.second_factor == "required" else "in"
 
 
 def go_on(visit: Visit, user: User, stage: Stage, method: str, goal: str) -> Response:
@@ -53,6 +55,7 @@ def go_on(visit: Visit, user: User, stage: Stage, method: str, goal: str) -> Res
         token = sessions.replace(visit.session, user, stage, method, visit.caller)
     else:
         token = sessions.begin(user, stage, method, visit.caller)
+    visit.session, _ = sessions.find(token) or (None, None)
     path = {"factor": "/login/factor", "enrol": "/login/enrol"}.get(stage, goal)
     asked = {"next": goal} if stage != "in" and goal != "/" else {}
     response = visit.go(path, **asked)

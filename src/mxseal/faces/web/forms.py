@@ -69,12 +69,15 @@ class Form:
         order: tuple[str, ...],
         labels: Mapping[str, str] | None = None,
         kinds: Mapping[str, Kind] | None = None,
+        helps: Mapping[str, str] | None = None,
     ) -> None:
-        """`kinds`: another kind of field than the type has: "lines" for a text that is long or pasted."""
+        """`kinds`: another kind of field than the type has: "lines" for a text that is long or pasted.
+        `helps`: other words than the parameter's, where those speak of a command line."""
         self.command = command
         self._order = order
         self._labels = dict(labels or {})
         self._kinds = dict(kinds or {})
+        self._helps = dict(helps or {})
 
     def parameters(self, commands: Registry) -> list[Parameter]:
         """Those that the form shows, in its order. LookupError for one that the command has not."""
@@ -85,6 +88,11 @@ class Form:
     def label(self, parameter: Parameter) -> str:
         plain = parameter.name.strip("_").replace("_", " ")
         return self._labels.get(parameter.name) or plain[:1].upper() + plain[1:]
+
+    def help(self, parameter: Parameter) -> str:
+        """Nothing where it would say the label once more."""
+        told = self._helps.get(parameter.name, parameter.marker.help)
+        return "" if told.lower() == self.label(parameter).lower() else told
 
     def blank(self, visit: Visit, values: Mapping[str, Any] | None = None) -> FormView:
         """The form as it is first seen, with `values` in it."""
@@ -118,7 +126,7 @@ class Form:
         return FieldView(
             parameter.name,
             self.label(parameter),
-            parameter.marker.help,
+            self.help(parameter),
             kind,
             parameter.needed and kind != "tick",
             value,

@@ -1,4 +1,4 @@
-"""Times, sizes and numbers as people read them."""
+"""Times, sizes, numbers and names of browsers as people read them."""
 
 from __future__ import annotations
 
@@ -71,3 +71,20 @@ def size(language: Language, count: int) -> str:
         return f"{count} B"
     shown = f"{value:.1f}" if value < 10 else f"{value:.0f}"
     return f"{shown if language == 'en' else shown.replace('.', ',')} {_UNITS[unit]}"
+
+
+def browser(speak: Say, agent: str) -> str:
+    """'Firefox on Linux' of what a browser calls itself; it may lie, and is only shown."""
+    names = (
+        ("Edg", "Edge"), ("OPR", "Opera"), ("Firefox", "Firefox"), ("Chrome", "Chrome"),
+        ("Safari", "Safari"),
+    )  # fmt: skip
+    systems = (
+        ("Android", "Android"), ("iPhone", "iPhone"), ("iPad", "iPad"), ("Windows", "Windows"),
+        ("Macintosh", "macOS"), ("Linux", "Linux"),
+    )  # fmt: skip
+    name = next((told for mark, told in names if f"{mark}/" in agent), None)
+    system = next((told for mark, told in systems if mark in agent), None)
+    if name is None or system is None:
+        return agent[:40] or speak(N_("unknown"))
+    return speak(N_("{browser} on {system}"), browser=name, system=system)

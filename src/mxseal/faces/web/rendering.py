@@ -58,6 +58,7 @@ class Rendering:
             "ago": lambda at: moments.ago(say(language), self._clock.now() - at),
             "zone": lambda: time.strftime("%Z", time.localtime(self._clock.now())),
             "grouped": grouped,
+            "browser": lambda agent: moments.browser(say(language), agent),
             "sections": sections,
             "address": address,
             "size": lambda count: moments.size(language, count),

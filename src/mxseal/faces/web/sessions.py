@@ -10,10 +10,10 @@ import msgspec
 
 from mxseal.clock import Clock
 from mxseal.commands.services import Services
-from mxseal.events.bus import Bus
+from mxseal.config.model import Web
 from mxseal.faces.login import Login, Seat
 from mxseal.storage.users import User
-from mxseal.storage.web import Session, WebStore
+from mxseal.storage.web import Session
 
 COOKIE = "__Host-mxseal"
 """The prefix makes the browser refuse it without Secure, with a Domain, or from a neighbouring host
@@ -34,22 +34,6 @@ class WebServices(Services, Protocol):
 
     @property
     def clock(self) -> Clock: ...
-
-    @property
-    def bus(self) -> Bus: ...
-
-    @property
-    def web(self) -> WebStore:
-        """Sessions, second factors, settings."""
-        ...
-
-
-class Rules(msgspec.Struct, frozen=True):
-    """Seconds, and whether everybody needs a second factor."""
-
-    idle: float = 1800.0
-    longest: float = 12 * 3600.0
-    second_factor: bool = False
 
 
 class Caller(msgspec.Struct, frozen=True):
@@ -76,7 +60,12 @@ class Sessions:
         self._store = services.web
         self._clock = services.clock
         self._login = login
-        self.rules = Rules()
+        self._history = services.history
+
+    @property
+    def rules(self) -> Web:
+        """Those of the document in force."""
+        return self._history.current().document.web
 
     def begin(self, user: User, stage: Stage, method: str, caller: Caller) -> str:
         """A new session; gives the token for the cookie. One that is `in` is noted as a login."""
@@ -149,6 +138,7 @@ class Sessions:
             return "user removed"
         if not secrets.compare_digest(session.stamp, stamp(user)):
             return "password or role changed"
-        if age >= self.rules.longest:
+        rules = self.rules
+        if age >= rules.session_time:
             return "session too old"
-        return "idle" if silence >= self.rules.idle else ""
+        return "idle" if silence >= rules.idle_time else ""

@@ -18,10 +18,24 @@ from starlette.types import ASGIApp
 from mxseal.commands.running import NOT_ALLOWED, Runner
 from mxseal.faces.http_guard import LARGEST_BODY
 from mxseal.faces.login import Login
-from mxseal.faces.web import certificates, entry, finding, network, overview, policies, queue, watching
+from mxseal.faces.web import (
+    account,
+    certificates,
+    changes,
+    entry,
+    finding,
+    network,
+    overview,
+    policies,
+    queue,
+    second,
+    users,
+    watching,
+)
 from mxseal.faces.web.guard import Guard, from_another_site
 from mxseal.faces.web.pages import PLACES, Page, Place, pages_of
 from mxseal.faces.web.rendering import Rendering
+from mxseal.faces.web.second import Second
 from mxseal.faces.web.sessions import COOKIE, Sessions, WebServices
 from mxseal.faces.web.static import Static
 from mxseal.faces.web.streams import Following, Jobs
@@ -32,8 +46,19 @@ from mxseal.storage.users import User
 from mxseal.storage.web import Session
 
 SUBJECTS: tuple[ModuleType, ...] = (
-    entry, overview, finding, queue, certificates, policies, network, watching,
-)  # fmt: skip
+    entry,
+    second,
+    overview,
+    finding,
+    queue,
+    certificates,
+    policies,
+    network,
+    watching,
+    users,
+    changes,
+    account,
+)
 """The modules with pages. A new subject is one more name here."""
 _MOST_TOLD = 1000
 _ERRORS = {
@@ -61,6 +86,7 @@ class Site:
         self.services = services
         self.login = login or Login(services.users, services.clock, services.bus.publish)
         self.sessions = Sessions(services, self.login)
+        self.second = Second(services)
         self.static = Static()
         self.following = Following()
         self.jobs = Jobs()

@@ -36,3 +36,55 @@ for (const list of document.querySelectorAll("[data-follow]")) {
   });
   window.addEventListener("pagehide", () => source.close());
 }
+// Passkeys: the browser is asked what the gateway wants to know, and the answer goes back. Bytes travel as base64url.
+const bytes = (text) => Uint8Array.from(atob(text.replace(/-/g, "+").replace(/_/g, "/")), (sign) => sign.charCodeAt(0));
+const text = (buffer) =>
+  btoa(String.fromCharCode(...new Uint8Array(buffer))).replace(/\+/g, "-").replace(/\//g, "_").replace(/=+$/, "");
+
+function wanted(options) {
+  options.challenge = bytes(options.challenge);
+  if (options.user) options.user.id = bytes(options.user.id);
+  for (const known of [...(options.excludeCredentials || []), ...(options.allowCredentials || [])]) known.id = bytes(known.id);
+  return { publicKey: options };
+}
+
+function given(credential) {
+  const response = {};
+  for (const name of ["clientDataJSON", "attestationObject", "authenticatorData", "signature", "userHandle"]) {
+    if (credential.response[name]) response[name] = text(credential.response[name]);
+  }
+  return {
+    id: credential.id, rawId: text(credential.rawId), type: credential.type, response,
+    clientExtensionResults: credential.getClientExtensionResults(),
+  };
+}
+
+async function send(address, body) {
+  const token = JSON.parse(document.body.getAttribute("hx-headers"))["X-CSRF-Token"];
+  const answer = await fetch(address, {
+    method: "POST", credentials: "same-origin", body,
+    headers: { "X-CSRF-Token": token, "Content-Type": "application/json" },
+  });
+  return answer.json();
+}
+
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest("[data-passkey]");
+  if (!button) return;
+  const told = button.parentElement.querySelector(".passkey-told");
+  const named = button.parentElement.querySelector("[name=passkey-name]");
+  told.textContent = "";
+  button.disabled = true;
+  try {
+    const options = wanted(await send(button.dataset.ask, ""));
+    const made = await navigator.credentials[button.dataset.passkey](options);
+    const address = button.dataset.answer + (named ? "?name=" + encodeURIComponent(named.value) : "");
+    const answer = await send(address, JSON.stringify(given(made)));
+    if (answer.go) window.location.assign(answer.go);
+    else told.textContent = answer.told;
+  } catch {
+    told.textContent = button.dataset.failed;
+  } finally {
+    button.disabled = false;
+  }
+});
