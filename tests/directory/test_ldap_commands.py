@@ -109,6 +109,12 @@ async def test_a_password_is_sealed_and_never_in_the_document(
             assert PASSWORD not in str(await office.ok(*words)) + office.text
         state = (tmp_path / "home" / "state.db").read_bytes()
         assert PASSWORD.encode() not in state
+        assert {"service": "LDAP client", "certificate": "Demo"}.items() <= {
+            key: value
+            for row in await office.ok("certconfig", "print")
+            for key, value in row.items()
+            if "LDAP client" in row.values()
+        }.items()
         await office.ok("ldapconfig", "edit", "LDAP", "--password", "pass:wrong")
         await office.ok("ldaptest", "LDAP.ldapaccept", "bert@example.com")
         assert 'Error: LDAP authentication failed: <LDAP Error "invalidCredentials" [0x31]>' in office.text

@@ -18,6 +18,7 @@ from mxseal.config.model import Certificate, Document, Interface
 PASSPHRASE_MINIMUM = 8
 _KDF_ROUNDS = 100_000
 DELIVERY = "outbound delivery"
+DIRECTORIES = "LDAP client"
 
 
 class Accepted(msgspec.Struct, frozen=True):
@@ -219,6 +220,8 @@ def uses(document: Document, name: str) -> list[str]:
     found += [https(interface) for interface in document.interfaces if interface.certificate == name]
     if document.delivery.certificate == name:
         found.append(DELIVERY)
+    if document.ldap_profiles and document.ldap.certificate == name:
+        found.append(DIRECTORIES)
     found += [
         f"log {entry.name} (syslog push)"
         for entry in document.log_subscriptions
@@ -241,4 +244,6 @@ def services(document: Document) -> list[tuple[str, str]]:
         ]
     rows += [(https(interface), interface.certificate) for interface in document.interfaces]
     rows.append((DELIVERY, document.delivery.certificate or ""))
+    if document.ldap_profiles:
+        rows.append((DIRECTORIES, document.ldap.certificate or ""))
     return rows

@@ -14,6 +14,7 @@ from mxseal.events.event import Event
 from mxseal.relay.resolver import DnsFault, Resolver
 from mxseal.relay.verification import Revoking
 from mxseal.storage.ports import Secrets
+from mxseal.storage.sealing import SealBroken
 
 
 def secret_name(name: str) -> str:
@@ -35,7 +36,12 @@ def directories(
         return found.text if isinstance(found, DnsFault) else found.addresses
 
     def password(profile: LdapProfile) -> str | None:
-        sealed = secrets.get(secret_name(profile.password)) if profile.password is not None else None
+        if profile.password is None:
+            return None
+        try:
+            sealed = secrets.get(secret_name(profile.password))
+        except SealBroken:
+            return None  # a lost password keeps one directory away, not the mail: each login says so
         return None if sealed is None else sealed.decode()
 
     around = Around(clock=clock, publish=publish, resolve=resolve, revoking=revoking)
