@@ -24,6 +24,7 @@ def web(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Itera
         serving.do(serving.fill_peers)
         serving.do(serving.fill_logs)
         serving.do(serving.change)
+        serving.do(serving.fill_tracking)
         yield serving
 
 

@@ -37,6 +37,11 @@ EXAMPLES: dict[str, str | None] = {
     "/system/interfaces": "/system/interfaces",
     "/system/interfaces/new": "/system/interfaces/new",
     "/system/interfaces/{name}/edit": "/system/interfaces/Management/edit",
+    "/messages": "/messages",
+    "/messages/export": None,
+    "/messages/{mid}": "/messages/901",
+    "/partners": "/partners",
+    "/partners/{domain}": "/partners/bank.example",
     "/policies": "/policies",
     "/policies/destinations": "/policies/destinations",
     "/policies/destinations/new": "/policies/destinations/new",
@@ -61,8 +66,25 @@ EXAMPLES: dict[str, str | None] = {
 }
 """Path of a page -> an address that shows something with `WebServing`'s data; None: a test of its own."""
 BESIDE = (
-    "/queue?match=nobody", "/nowhere", "/certificates/Demo", "/certificates/none", "/system/logs/mail_logs",
-)  # fmt: skip
+    "/queue?match=nobody",
+    "/nowhere",
+    "/certificates/Demo",
+    "/certificates/none",
+    "/messages?to=nobody@nowhere.example",
+    "/messages?since=yesterday",
+    "/messages?refused=any",
+    "/messages/902?log=yes",
+    "/messages/905",
+    "/partners?level=required&side=out",
+    "/partners?level=preferred&side=in",
+    "/partners/mended.example",
+    "/partners/masked.example",
+    "/partners/nowhere.example",
+    "/?span=day",
+    "/policies/destinations/new?domain=bank.example",
+    "/messages/7",
+    "/system/logs/mail_logs",
+)
 """Further addresses that are looked at like pages: empty states, errors."""
 
 

@@ -43,6 +43,7 @@ from tests.commands.gateway import NOW, FakeServices
 from tests.commands.test_tlspeers import BANK, GONE, MENDED, OFF, PLAIN, SENDER
 from tests.config.documents import document
 from tests.config.memory import MemoryDocuments
+from tests.web.tracked import Tracked, fill
 
 PATIENCE = 20.0
 PASSWORD = "correct horse battery"
@@ -153,6 +154,7 @@ class WebFake(FakeServices):
         self.seen: list[Seen] = []
         self.alerts = RecentAlerts()
         self.peers: PeersFile
+        self.tracking: Tracked
         self.logs_home = root
         self.documents = MemoryDocuments()
         self.history = History(self.documents)
@@ -303,6 +305,10 @@ class WebServing:
         )
         (folder / "mail.@20260214T000000.current").write_text("\n".join(lines) + "\n")
         self.services.logs_home = self.root
+
+    def fill_tracking(self) -> None:
+        """Thirty days of mail; `tests.web.tracked` has the numbers of the last messages."""
+        self.services.tracking = fill(self.root / "tracked", NOW)
 
     def fill_document(self) -> None:
         """Certificates: one that waits for its authority, and one whose chain is out of order."""

@@ -11,7 +11,7 @@ from mxseal.commands.registry import command
 from mxseal.commands.results import Column, Result
 from mxseal.commands.times import moment
 from mxseal.commands.tracked import FullTable, asked, plain
-from mxseal.storage.tracking.totals import DAY, HOUR, Count, Partner, Span
+from mxseal.storage.tracking.totals import DAY, HOUR, Count, Partner, PartnerDay, Span
 from mxseal.storage.tracking.values import TLS_STATES, Side
 from mxseal.tls.observed import one_line
 
@@ -51,6 +51,7 @@ async def tlsreport(
         "days": days,
         "totals": {side: totals[side] for side in _SIDES},
         "by_day": _series(by_day, "day", since, now),
+        "domain_by_day": await _days(ctx, since, name, direction),
         "domains": len(found),
         "partners": [_partner(each) for each in found[:limit]],
     }
@@ -59,6 +60,16 @@ async def tlsreport(
     return FullTable(
         _COLUMNS, rows, "TLS connections", f"Nothing was counted since {moment(since)}.", note, value
     )
+
+
+async def _days(ctx: Context, since: int, name: str | None, side: Side | None) -> list[dict[str, int]]:
+    """One entry for each day, the empty ones too, when one domain was asked for."""
+    if name is None:
+        return []
+    found = await asked(lambda: ctx.services.tracking.file.partner_days(since, name, side))
+    by_day = {each.at: each for each in found}
+    days = range(since, int(ctx.services.now()) + 1, DAY)
+    return [plain(by_day.get(at) or PartnerDay(at=at, tls=0, clear=0, failed=0)) for at in days]
 
 
 _COLUMNS = (

@@ -26,6 +26,7 @@ from mxseal.faces.web.visit import Visit
 
 Beside = Callable[[Visit, str], Awaitable[Mapping[str, str]]]
 """What stands beside the choices of an entry's form, by the choice, in the reader's language."""
+_LONGEST_KEY = 320
 
 
 class Words(msgspec.Struct, frozen=True):
@@ -137,8 +138,14 @@ class Entries(msgspec.Struct, frozen=True, kw_only=True):
         return visit.show("entries/form.html", status, entries=self, form=view, name=name, beside=beside)
 
     async def _adding(self, visit: Visit) -> Response:
-        form = self.form(visit, "new").blank(visit, self.present(visit, "new", {}))
+        form = self.form(visit, "new").blank(visit, self._begun(visit))
         return await self._form(visit, 200, form)
+
+    def _begun(self, visit: Visit) -> Mapping[str, Any]:
+        """What a new entry begins with: its key may stand in the address, where another page leads here."""
+        present = self.present(visit, "new", {})
+        key = visit.query(self.key)[:_LONGEST_KEY]
+        return {**present, self.key: key} if key else present
 
     async def _add(self, visit: Visit) -> Response:
         view, answer = await self.form(visit, "new").submit(visit)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 from urllib.parse import quote
 
 from starlette.responses import Response
@@ -21,11 +22,38 @@ async def find(visit: Visit) -> Response:
     if not wanted:
         return visit.go("/")
     numbered = _NUMBERED.fullmatch(wanted)
-    if numbered and (numbered[1] or "mid").lower() == "mid":
-        if (await visit.run("showmessage", mid=int(numbered[2]))).ok:
-            return visit.go(f"/queue/{numbered[2]}")
+    if numbered:
+        path = await _numbered(visit, (numbered[1] or "mid").lower(), int(numbered[2]))
     elif "@" in wanted.lstrip("@"):
-        return visit.go("/queue", match=wanted)
+        path = await _mail(visit, wanted) or f"/queue?match={quote(wanted, safe='')}"
     elif domain := _DOMAIN.fullmatch(wanted):
-        return visit.go(f"/queue/host/{quote(domain[1].lower(), safe='')}")
+        name = quote(domain[1].lower(), safe="")
+        known = (await visit.run("tlspeers", domain=domain[1])).ok
+        path = f"/partners/{name}" if known else f"/queue/host/{name}"
+    else:
+        path = ""
+    if path:
+        return visit.go(path)
     return visit.show("find.html", wanted=wanted)
+
+
+async def _numbered(visit: Visit, kind: str, number: int) -> str:
+    """A message's story, or while it is not on record yet its page in the queue; messages of a connection."""
+    if kind != "mid":
+        return f"/messages?{kind}={number}" if await _any(visit, **{kind: number}) else ""
+    if await _any(visit, mid=number):
+        return f"/messages/{number}"
+    return f"/queue/{number}" if (await visit.run("showmessage", mid=number)).ok else ""
+
+
+async def _mail(visit: Visit, who: str) -> str:
+    """Messages to an address, else from it."""
+    for side in ("to", "from"):
+        if await _any(visit, **{side: who}):
+            return f"/messages?{side}={quote(who, safe='')}"
+    return ""
+
+
+async def _any(visit: Visit, **wanted: Any) -> bool:
+    found = await visit.run("findevent", **wanted, limit=1)
+    return found.ok and bool(found.value["messages"])

@@ -29,6 +29,13 @@ def absolute(language: Language, at: float, now: float) -> str:
     return f"{there.tm_mday} {month}{year} {there.tm_hour:02}:{there.tm_min:02}"
 
 
+def stamp(language: Language, at: float, hours: bool) -> str:
+    """'14 Feb', or '14 Feb 19:00', of what is counted by day or hour: those are of UTC."""
+    there = time.gmtime(at)
+    told = f"{there.tm_mday} {_MONTHS[language][there.tm_mon - 1]}"
+    return f"{told} {there.tm_hour:02}:{there.tm_min:02}" if hours else told
+
+
 def day(language: Language, at: float) -> str:
     """'14 Feb 2026' in local time."""
     there = time.localtime(at)

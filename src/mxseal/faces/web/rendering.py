@@ -56,6 +56,8 @@ class Rendering:
             "icon": self._icon,
             "when": lambda at: self._when(language, at),
             "ago": lambda at: moments.ago(say(language), self._clock.now() - at),
+            "stamp": lambda at, hours: moments.stamp(language, at, hours),
+            "lasting": lambda seconds: moments.span(say(language), seconds),
             "zone": lambda: time.strftime("%Z", time.localtime(self._clock.now())),
             "grouped": grouped,
             "browser": lambda agent: moments.browser(say(language), agent),

@@ -95,6 +95,10 @@ class TrackingFile:
         with self._reading() as connection:
             return counted.partners(connection, since, side=side, domain=domain)
 
+    def partner_days(self, since: float, domain: str, side: str | None) -> list[counted.PartnerDay]:
+        with self._reading() as connection:
+            return counted.partner_days(connection, since, domain, side)
+
     def totals(self, since: float, until: float) -> dict[str, dict[str, dict[str, int]]]:
         with self._reading() as connection:
             return counted.totals(connection, since, until)

@@ -81,6 +81,30 @@ def totals(connection: apsw.Connection, since: float, until: float) -> dict[str,
     return found
 
 
+class PartnerDay(msgspec.Struct, frozen=True, kw_only=True):
+    """Connections of one domain, both directions together, on one day."""
+
+    at: int
+    """Beginning of the day: seconds since the epoch, UTC."""
+    tls: int
+    clear: int
+    failed: int
+
+
+def partner_days(
+    connection: apsw.Connection, since: float, domain: str, side: str | None = None
+) -> list[PartnerDay]:
+    """The days from that of `since` on, those without a connection left out."""
+    rows = connection.execute(
+        """
+        SELECT day, sum(required_ok + preferred_ok), sum(clear), sum(required_failed + preferred_failed)
+        FROM partner WHERE day>=? AND domain=? AND (? IS NULL OR side=?) GROUP BY day ORDER BY day
+        """,
+        (int(since) // DAY, domain, side, side),
+    )
+    return [PartnerDay(at=row[0] * DAY, tls=row[1], clear=row[2], failed=row[3]) for row in rows]
+
+
 def partners(
     connection: apsw.Connection, since: float, *, side: str | None = None, domain: str | None = None
 ) -> list[Partner]:
