@@ -30,7 +30,7 @@ _TITLE = N_("Users")
 
 @page("/system", title=N_("System"), place="system")
 async def system(visit: Visit) -> Response:
-    return visit.show("system.html")
+    return visit.show("place.html")
 
 
 @page(
