@@ -315,6 +315,14 @@ def test_commands_at_the_same_time_are_bounded_for_each_token(server: HttpServin
     assert server.get("whoami", reader).status == 200
 
 
+def test_a_stream_ends_with_the_token_that_it_was_begun_with(server: HttpServing, reader: str) -> None:
+    with begin(server, reader, "pour") as client:
+        heard(client, b"tea tea")
+        server.do(lambda: server.services.tokens.delete(reader.split("_")[1]))
+        got = heard(client, b'"ended"')
+    assert got.count(b'{"text":"tea') < CUPS
+
+
 def test_a_gateway_that_stops_tells_those_who_listen(tmp_path: Path) -> None:
     here = sys.modules[__name__]
     server = HttpServing(tmp_path, commands=Registry((gateway, here)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import re
 import ssl
 from collections.abc import Callable, Iterator
@@ -17,8 +19,9 @@ from mxseal.faces.web.guard import safe_path
 from mxseal.faces.web.pages import pages_of
 from mxseal.faces.web.sessions import COOKIE, digest
 from mxseal.faces.web.site import SUBJECTS
+from mxseal.faces.web.streams import MOST_FOLLOWING
 from mxseal.storage.users import User
-from tests.web.serving import CHEAP, PASSWORD, WebServing
+from tests.web.serving import CALLER, CHEAP, PASSWORD, WebServing
 
 Ask = Callable[..., httpx2.Client]
 
@@ -300,3 +303,94 @@ def test_what_strangers_write_stays_text(web: WebServing, client: Ask) -> None:
         assert "\u202e" not in page
         assert "\x1b" not in page
     web.do(lambda: web.services.mail.messages.pop(666))
+
+
+# --- what takes long, and what breaks -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("charset", ["idna", "unicode_escape", "punycode", "utf-8", "undefined"])
+def test_a_form_that_names_a_character_set_is_not_read(client: Ask, charset: str) -> None:
+    # "idna" took minutes for a megabyte of a stranger's, and nothing else was answered meanwhile
+    form = b'--x\r\nContent-Disposition: form-data; name="name"\r\n\r\n\\ud800\r\n--x--\r\n'
+    kind = f"multipart/form-data; boundary=x; charset={charset}"
+    assert client().post("/login", content=form, headers={"Content-Type": kind}).status_code == 400
+
+
+def test_a_form_of_strangers_is_small(client: Ask) -> None:
+    assert log_in(client(), password="x" * (64 << 10)).status_code == 413
+    assert log_in(client()).status_code == 303
+
+
+def test_the_page_of_a_fault_has_its_own_headers_and_looks(
+    web: WebServing, client: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("broken on purpose")
+
+    anna = client("anna")
+    monkeypatch.setattr(web.site.runner, "call", broken)
+    answer = anna.get("/queue")
+    assert answer.status_code == 500
+    assert "style-src 'self'" in answer.headers["content-security-policy"]
+    assert answer.headers["cache-control"] == "no-store"
+    assert "broken on purpose" not in answer.text
+
+
+def test_a_session_that_waits_for_its_second_factor_ends_with_the_password_too(web: WebServing) -> None:
+    users, sessions = web.services.users, web.site.sessions
+    web.do(lambda: users.put(User(name="dora", role="operator", password=CHEAP.hash(PASSWORD))))
+    dora = web.do(lambda: users.get("dora"))
+    token = web.do(lambda: sessions.begin(dora, "enrol", "password", CALLER))
+    assert web.do(lambda: sessions.find(token)) is not None
+    web.do(lambda: users.put(User(name="dora", role="operator", password=CHEAP.hash("another one of it"))))
+    assert web.do(lambda: sessions.find(token)) is None
+    web.do(lambda: users.delete("dora"))
+
+
+def test_a_form_that_is_still_coming_when_the_session_ends_does_nothing(web: WebServing, client: Ask) -> None:
+    token = web.token()
+    anna = client(token=token)
+    form = f"where=101&csrf={csrf(anna)}".encode()
+    web.services.mail.orders.clear()
+
+    def pieces() -> Iterator[bytes]:
+        yield form[:5]
+        anna_leaves = web.site.sessions
+        web.do(lambda: anna_leaves.end(anna_leaves.find(token)[0]))  # type: ignore[index]
+        yield form[5:]
+
+    kind = {"Content-Type": "application/x-www-form-urlencoded"}
+    waiting = client(token=token)
+    answer = waiting.post("/queue/deliver", content=pieces(), headers=kind)
+    assert answer.headers["location"].startswith("/login")
+    assert web.services.mail.orders == []
+
+
+def test_a_live_view_shows_nothing_more_once_its_session_is_over(
+    web: WebServing, client: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = web.token()
+    written: asyncio.Queue[None] = asyncio.Queue()
+    monkeypatch.setattr(web.services, "log_wait", lambda: written.get)
+    file = next((web.root / "logs" / "mail_logs").glob("*.current"))
+    with client(token=token).stream("GET", "/system/logs/mail_logs/stream") as answer:
+        lines = answer.iter_lines()
+        assert "Start MID 14" in next(lines)
+        sessions = web.site.sessions
+        web.do(lambda: sessions.end(sessions.find(token)[0]))  # type: ignore[index]
+        with file.open("a") as log:
+            log.write("Sat Feb 14 19:20:30 2026 Info: told to nobody\n")
+        web.do(lambda: written.put_nowait(None))
+        assert "told to nobody" not in "".join(lines)
+
+
+def test_more_live_views_than_a_user_may_have_are_refused_in_words(web: WebServing, client: Ask) -> None:
+    views: list[Iterator[str]] = []
+    with contextlib.ExitStack() as stack:
+        for _ in range(MOST_FOLLOWING):
+            view = stack.enter_context(client("otto").stream("GET", "/system/logs/mail_logs/stream"))
+            lines = view.iter_lines()
+            next(lines)
+            views.append(lines)  # one that is forgotten closes its connection
+        assert client("otto").get("/system/logs/mail_logs/stream").status_code == 429
+        assert client("rhea").get("/queue").status_code == 200

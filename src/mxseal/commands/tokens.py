@@ -49,6 +49,14 @@ def find(services: Services, text: str) -> Token | None:
     return token if covered(services, token) else None
 
 
+def lives(services: Services, token: Token) -> bool:
+    """Whether a token that counted still does, for what takes long."""
+    known = services.tokens.get(token.id)
+    if known is None or known.digest != token.digest or known.role != token.role:
+        return False
+    return (known.expires is None or known.expires > services.now()) and covered(services, known)
+
+
 def called(services: Services, text: str) -> str:
     """What a token is called that does not count: by its name where its id is known."""
     parts = _TEXT.fullmatch(text)

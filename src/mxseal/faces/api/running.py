@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, cast
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from mxseal.commands import tokens
 from mxseal.commands.context import Context, Role
 from mxseal.commands.registry import Command
 from mxseal.commands.results import Result, Stream
@@ -81,6 +82,8 @@ class Endpoint:
         values = await requests.values_of(request, self._entry)
         if self._entry.reads:
             await request.body()
+        if not tokens.lives(self._services, token):  # a body may take minutes to come
+            raise Refused(401, "The token was revoked or has expired while the request came")
         with self._gate.running(token):
             await self._run(request, token, values, form or requests.NDJSON)
 
@@ -97,7 +100,7 @@ class Endpoint:
         try:
             await run.begun.wait()
             if run.streaming:
-                response = _stream(run, work, form)
+                response = _stream(run, work, form, lambda: tokens.lives(self._services, token))
             else:
                 ended = await _end_of(work)
                 response = answers.answer(ended, run.result, caller.files, reads=self._entry.reads)
@@ -126,12 +129,15 @@ async def _end_of(work: asyncio.Task[Ended]) -> Ended:
     return Ended(CANCELLED, "cancelled", "the command was ended", ()) if work.cancelled() else work.result()
 
 
-def _stream(run: Run, work: asyncio.Task[Ended], form: str) -> Response:
-    """A piece a line, or an event each; the last one says how it ended."""
+def _stream(run: Run, work: asyncio.Task[Ended], form: str, good: Callable[[], bool]) -> Response:
+    """A piece a line, or an event each; the last one says how it ended. Nothing once it is not `good`."""
 
     async def lines() -> AsyncIterator[bytes]:
         async with contextlib.aclosing(run.pieces(work)) as pieces:  # type: ignore[type-var]
             async for piece in pieces:
+                if not good():
+                    work.cancel()
+                    break
                 yield _line(form, "piece", piece)
         ended = await _end_of(work)
         status = answers.status_of(ended)

@@ -98,6 +98,12 @@ class Sessions:
             self._store.seen(session.id, now)
         return session, user
 
+    def lives(self, session: Session) -> bool:
+        """Whether it is still good, for what takes long. Asking keeps it from nothing."""
+        known = self._store.session(session.id)
+        user = self._login.user(session.user)
+        return known is not None and user is not None and not self._ending(known, user)
+
     def replace(self, session: Session, user: User, stage: Stage, method: str, caller: Caller) -> str:
         """A session that got further has a new id: who knew the old one has nothing (session fixation)."""
         self._store.end_session(session.id)
@@ -132,12 +138,12 @@ class Sessions:
         now = self._clock.now()
         # A clock that was put back must not make a session live for ever.
         age, silence = abs(now - session.began), abs(now - session.seen)
-        if session.stage != "in":
-            return "unfinished" if age >= UNFINISHED else ""
         if user is None:
             return "user removed"
         if not secrets.compare_digest(session.stamp, stamp(user)):
             return "password or role changed"
+        if session.stage != "in":
+            return "unfinished" if age >= UNFINISHED else ""
         rules = self.rules
         if age >= rules.session_time:
             return "session too old"

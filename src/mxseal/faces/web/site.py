@@ -34,7 +34,7 @@ from mxseal.faces.web import (
     users,
     watching,
 )
-from mxseal.faces.web.guard import Guard, from_another_site
+from mxseal.faces.web.guard import HEADERS, Guard, from_another_site
 from mxseal.faces.web.pages import PLACES, Page, Place, pages_of
 from mxseal.faces.web.rendering import Rendering
 from mxseal.faces.web.second import Second
@@ -65,6 +65,10 @@ SUBJECTS: tuple[ModuleType, ...] = (
 )
 """The modules with pages. A new subject is one more name here."""
 _MOST_TOLD = 1000
+_MOST_SENTENCES = 20
+"""That wait for one session's next page."""
+_LOGIN_BODY = 64 << 10
+"""Bytes that a form of those who are not logged in may have: 256 of them at once fill no memory."""
 _ERRORS = {
     400: N_("The request can't be understood."),
     403: N_("Your role does not allow this."),
@@ -100,7 +104,7 @@ class Site:
         self.app = Starlette(
             routes=[
                 Route("/static/{version}/{name}", self.static.serve, methods=["GET"]),
-                *(Route(page.path, _endpoint(self, page), methods=[page.method]) for page in self.pages),
+                *(_route(self, page) for page in self.pages),
             ],
             middleware=[Middleware(Guard)],
             exception_handlers={HTTPException: self._failed, Exception: self._broken},
@@ -132,7 +136,9 @@ class Site:
 
     def tell(self, session: Session, flash: Flash) -> None:
         """Keep a sentence for the next page of this session."""
-        self._told.setdefault(session.id, []).append(flash)
+        waiting = self._told.setdefault(session.id, [])
+        waiting.append(flash)
+        del waiting[:-_MOST_SENTENCES]
         while len(self._told) > _MOST_TOLD:
             self._told.popitem(last=False)
 
@@ -158,10 +164,14 @@ class Site:
         if stage not in page.access and "anyone" not in page.access:
             return self._elsewhere(visit, stage)
         if page.method == "POST":
+            _look_at_charset(visit.request)
             visit.form = await visit.request.form(max_files=4, max_fields=500, max_part_size=1 << 20)
             if "anyone" not in page.access and not _own_form(visit):
                 sentence = N_("This form is too old. Go back, reload the page, and send it again.")
                 return self.error(visit, 403, visit.say(sentence))
+            # A form may take minutes to come: who was logged in at its head may not be any more.
+            if session is not None and not self.sessions.lives(session):
+                return visit.go("/login")
         if page.runs and not visit.may(*page.runs):
             return self.error(visit, 403)
         try:
@@ -193,7 +203,17 @@ class Site:
 
     async def _broken(self, request: Request, _error: Exception) -> Response:
         # the library raises it once more behind this page, and so it gets into the log
-        return self.error(self.visit(request, _NOWHERE), 500)
+        answer = self.error(self.visit(request, _NOWHERE), 500)
+        answer.headers.update(HEADERS)  # this handler stands outside all middleware
+        return answer
+
+
+def _look_at_charset(request: Request) -> None:
+    """400 for a multipart form that names a character set, which no browser does. Python has some ("idna")
+    that take minutes for a megabyte, and some ("unicode_escape") that give what is no text."""
+    kind = request.headers.get("content-type", "").lower()
+    if "multipart" in kind and "charset" in kind:
+        raise HTTPException(400)
 
 
 def _own_form(visit: Visit) -> bool:
@@ -201,6 +221,11 @@ def _own_form(visit: Visit) -> bool:
     guard holds to our own origin."""
     sent = visit.request.headers.get("x-csrf-token") or visit.secret("csrf")
     return visit.session is not None and hmac.compare_digest(sent.encode(), visit.session.csrf.encode())
+
+
+def _route(site: Site, page: Page) -> Route:
+    most = LARGEST_BODY if page.access == ("in",) else _LOGIN_BODY
+    return Route(page.path, _endpoint(site, page), methods=[page.method], max_body_size=most)
 
 
 def _endpoint(site: Site, page: Page) -> Callable[[Request], Awaitable[Response]]:

@@ -77,11 +77,14 @@ class Following:
     def __init__(self) -> None:
         self._open: Counter[str] = Counter()
 
-    @contextlib.contextmanager
-    def one(self, user: str) -> Any:
-        """429 above the bound."""
+    def room(self, user: str) -> None:
+        """429 above the bound. Before the answer begins: behind that nothing can be refused any more."""
         if self._open[user] >= MOST_FOLLOWING:
             raise HTTPException(429)
+
+    @contextlib.contextmanager
+    def one(self, user: str) -> Any:
+        """While one is open."""
         self._open[user] += 1
         try:
             yield
@@ -92,7 +95,12 @@ class Following:
 
 def follow(visit: Visit, command: str, **values: Any) -> Response:
     """Server-sent events: lists of lines, then `ended` with a sentence. Who reads slowly holds up nobody: one
-    piece waits, and the command with it. Who leaves ends the command."""
+    piece waits, and the command with it. Who leaves ends the command, and so does the end of the session: a
+    logout, another role or password. 429 for a user who has enough of them open."""
+    assert visit.user is not None
+    assert visit.session is not None
+    user, session = visit.user.name, visit.session
+    visit.site.following.room(user)
     pieces: asyncio.Queue[str] = asyncio.Queue(1)
 
     async def keep(result: Result) -> None:
@@ -100,12 +108,13 @@ def follow(visit: Visit, command: str, **values: Any) -> Response:
             await pieces.put(text)
 
     async def events() -> AsyncIterator[bytes]:
-        assert visit.user is not None
-        with visit.site.following.one(visit.user.name):
+        with visit.site.following.one(user):
             running = visit.site.runner.call(tuple(command.split()), values, visit.context(), keep)
             work = asyncio.ensure_future(running)
             try:
                 async for text in _until(work, pieces):
+                    if not visit.site.sessions.lives(session):
+                        return
                     lines = [clean(line) for line in text.splitlines()]
                     yield b"data: %s\n\n" % msgspec.json.encode(lines)
                 told = "" if work.cancelled() else work.result().message

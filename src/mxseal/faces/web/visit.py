@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from mxseal.faces.web.site import Site
 
 
+_KEPT = ":/%#?=@[]!$&'()*+,;~"
+
+
 class Flash(msgspec.Struct, frozen=True):
     """What a form did, told once on the page behind it."""
 
@@ -158,7 +161,8 @@ class Visit:
         asked = {name: value for name, value in query.items() if value not in (None, "")}
         address = f"{path}?{urlencode(asked, quote_via=quote)}" if asked else path
         if self.partial:
-            return Response(status_code=204, headers={"HX-Redirect": address})
+            # as RedirectResponse does: a header holds no letters beyond ASCII
+            return Response(status_code=204, headers={"HX-Redirect": quote(address, safe=_KEPT)})
         return RedirectResponse(address, 303)
 
     def save(self, answer: Answer) -> Response:
