@@ -225,6 +225,7 @@ def test_a_form_with_the_token_does_what_it_says(web: WebServing, client: Ask) -
     [
         {"Origin": "https://evil.example"},
         {"Origin": "null"},
+        {"Origin": "https://[x"},
         {"Origin": "http://localhost"},
         {"Sec-Fetch-Site": "cross-site"},
         {"Sec-Fetch-Site": "same-site"},

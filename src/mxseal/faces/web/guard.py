@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
@@ -61,7 +60,8 @@ def _refusal(headers: Headers) -> str | None:
         return "This request came from another site and was refused."
     if origin is None:
         return None if site is not None else "This request does not tell where it comes from: no Origin."
-    if urlsplit(origin).scheme != "https" or urlsplit(origin).netloc != headers.get("host"):
+    # as text: a broken address ("https://[x") can not be taken apart, and an origin has nothing to cut off
+    if origin != f"https://{headers.get('host')}":
         return "This request came from another site and was refused."
     return None
 
