@@ -18,12 +18,25 @@ from lab.place import free_port
 from mxseal.alerts.memory import Recent
 from mxseal.certs.keys import KeyStore
 from mxseal.certs.make import Order, Subject, make_profile
+from mxseal.certs.revocation import CrlKeeper
 from mxseal.clock import ManualClock
 from mxseal.commands.catalogue import registry
 from mxseal.commands.running import AuditRecord, Runner
 from mxseal.commands.services import Figure
 from mxseal.config.history import History
-from mxseal.config.model import AlertRecipient, Alerts, Certificate, Destination, Document, Interface
+from mxseal.config.model import (
+    AlertRecipient,
+    Alerts,
+    Certificate,
+    CrlSource,
+    Destination,
+    Document,
+    Interface,
+    RecipientAccess,
+    TlsOverride,
+    Trust,
+)
+from mxseal.config.model import Authority as TrustedAuthority
 from mxseal.config.toml import render
 from mxseal.events.bus import Bus
 from mxseal.events.types import Event
@@ -152,6 +165,7 @@ class WebFake(FakeServices):
         self.mail = MemoryMail()
         self.keys = KeyStore(self.secrets)
         self.seen: list[Seen] = []
+        self.crls = CrlKeeper(home, self.clock, self.bus)
         self.alerts = RecentAlerts()
         self.peers: PeersFile
         self.tracking: Tracked
@@ -334,6 +348,16 @@ class WebServing:
                 "listeners": listeners,
                 "destinations": (*before.destinations, partner),
                 "smtp_routes": {"example.com": ("mail.example.com:25",)},
+                "tls_overrides": (TlsOverride(sender="board@example.com", tls="required-verify"),),
+                "recipient_access": RecipientAccess(domains=("example.com", ".example.com")),
+                "trust": Trust(
+                    authorities=(
+                        TrustedAuthority(
+                            name="partner", certificate=pem(self.authority.root.certificate).decode()
+                        ),
+                    ),
+                    crl_sources=(CrlSource(name="partner", url="http://crl.partner.example/ca.crl"),),
+                ),
                 "alerts": Alerts(recipients=(AlertRecipient(address="noc@example.net"),)),
             }
         )

@@ -69,6 +69,8 @@ class Entries(msgspec.Struct, frozen=True, kw_only=True):
     fixed: bool = False
     """They can be changed, and neither added nor deleted."""
     beside: Beside | None = None
+    above_list: str = ""
+    """A template with what stands above the list."""
     named: int = 0
     """The column of the list that has the entry's name."""
 

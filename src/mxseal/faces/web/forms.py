@@ -21,7 +21,8 @@ from mxseal.faces.web.calling import Answer, command_of
 from mxseal.faces.web.texts import N_
 from mxseal.faces.web.visit import Visit
 
-Kind = Literal["text", "number", "choice", "tick", "file", "secret", "lines", "level", "receiving"]
+Kind = Literal["text", "number", "choice", "tick", "file", "secret", "lines", "level", "own", "receiving"]
+"""`level`: of deliveries; `own`: the same without another entry to follow; `receiving`: of senders."""
 # What `commands.values` says of a value, so that translators see it.
 N_("this is needed"), N_("this has to be a number"), N_("this has to be a whole number")
 N_("this is not text (UTF-8)"), N_("this is larger than 4 MiB")

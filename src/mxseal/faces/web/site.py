@@ -30,7 +30,9 @@ from mxseal.faces.web import (
     partners,
     policies,
     queue,
+    rules,
     second,
+    trust,
     users,
     watching,
 )
@@ -57,6 +59,8 @@ SUBJECTS: tuple[ModuleType, ...] = (
     queue,
     certificates,
     policies,
+    rules,
+    trust,
     network,
     watching,
     users,
