@@ -59,10 +59,10 @@ def _run(screen: Screen, *, sink_only: bool, keep: bool) -> int:
             screen.heading("Mail comes in over STARTTLS and goes out over verified TLS; mail_logs tells it")
             log.wait("Info: ", 1)
             for letter in LETTERS:
-                _deliver(screen, stage, log, letter)
+                deliver(screen, stage, log, letter)
             screen.heading("Two things go wrong, and mail_logs says why")
-            _fail_in_the_handshake(screen, stage, log)
-            _hold_back(screen, stage, log)
+            fail_in_the_handshake(screen, stage, log)
+            hold_back(screen, stage, log)
         rows = _rows(stage)
         screen.table(rows)
         failed = [row.title for row in rows if not row.as_expected]
@@ -82,7 +82,7 @@ def _trust(stage: Stage, letter: Letter) -> Trust:
     return Trust(roots=stage.roots.read_bytes(), name=HOSTNAME, tweak=letter.tweak)
 
 
-def _deliver(screen: Screen, stage: Stage, log: Follower, letter: Letter) -> None:
+def deliver(screen: Screen, stage: Stage, log: Follower, letter: Letter) -> None:
     screen.heading(f"> {letter.title}")
     before = log.count("Message finished MID ")
     sent = send(stage.address, letter.envelope(), _trust(stage, letter))
@@ -94,7 +94,7 @@ def _deliver(screen: Screen, stage: Stage, log: Follower, letter: Letter) -> Non
     )
 
 
-def _fail_in_the_handshake(screen: Screen, stage: Stage, log: Follower) -> None:
+def fail_in_the_handshake(screen: Screen, stage: Stage, log: Follower) -> None:
     screen.heading(f"> {OLD_CLIENT}: what a device from 2008 offers, TLS 1.2 without forward secrecy")
     before = log.count(" TLS diagnosis: ")
     with Client(stage.address) as client:
@@ -107,7 +107,7 @@ def _fail_in_the_handshake(screen: Screen, stage: Stage, log: Follower) -> None:
     log.wait(" TLS diagnosis: ", before + 1)
 
 
-def _hold_back(screen: Screen, stage: Stage, log: Follower) -> None:
+def hold_back(screen: Screen, stage: Stage, log: Follower) -> None:
     screen.heading(f"> {CONFIDENTIAL.title}: TLS is required for {PARTNER}, whose server has none")
     before = log.count(" TLS diagnosis: ")
     sent = send(stage.address, CONFIDENTIAL.envelope(), _trust(stage, CONFIDENTIAL))
@@ -138,7 +138,9 @@ def _stay(screen: Screen, stage: Stage) -> None:
     where = f"{stage.address[0]}:{stage.port}"
     hello = r"printf 'Subject: hi\r\n\r\nHi.\r\n'"
     mail = f"--mail-from you@client.lab.test --mail-rcpt bob@{OWN_DOMAIN} -T -"
-    screen.heading("It stays up until Ctrl-C. To try, in another terminal:")
+    screen.heading("It stays up until Ctrl-C. The web interface, which a browser has to be told to trust:")
+    screen.say(f"{stage.web}   user admin   password {stage.password}")
+    screen.heading("To try, in another terminal:")
     for about, command in (
         ("what it does", f"{mxseal} status"),
         ("its log, as it grows", f"{mxseal} tail mail_logs"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 import tomllib
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import tomli_w
 
 from demo.letters import OWN_DOMAIN, PARTNER
 from demo.screen import Screen
-from lab import Unavailable
+from lab import Trouble, Unavailable
 from lab.ca import Authority, pem
 from lab.gateway import Gateway
 from lab.hostile import Hostile
@@ -58,6 +59,10 @@ class Stage:
     gateway: Gateway
     port: int
     """On which the gateway takes mail."""
+    web: str
+    """Address of the web interface."""
+    password: str
+    """Of the user `admin`, as `mxseal init` printed it."""
     hop: NextHop
     backward: Hostile
     """A partner's server that knows no STARTTLS."""
@@ -90,15 +95,30 @@ def built(screen: Screen, *, sink_only: bool) -> Iterator[Stage]:
         gateway = stack.enter_context(Gateway())
         screen.command(f"mxseal init --hostname {HOSTNAME}")
         screen.command("mxseal serve")
-        port = int(tomllib.loads(gateway.text("showconfig"))["listeners"][0]["port"])
+        document = tomllib.loads(gateway.text("showconfig"))
+        port = int(document["listeners"][0]["port"])
         screen.say(f"The gateway runs in a home of its own and takes mail on {LOOPBACK} port {port}.")
         stage = Stage(
-            gateway=gateway, port=port, hop=hop, backward=backward, authority=authority, roots=roots
+            gateway=gateway,
+            port=port,
+            web=f"https://{LOOPBACK}:{document['interfaces'][0]['https_port']}/",
+            password=_password(gateway.first_words),
+            hop=hop,
+            backward=backward,
+            authority=authority,
+            roots=roots,
         )
         screen.heading("Configure it, with its own commands")
         _certificate(screen, stage, folder)
         _document(screen, stage, folder)
         yield stage
+
+
+def _password(words: str) -> str:
+    found = re.search(r"Password: +(\S+)", words)
+    if found is None:
+        raise Trouble("mxseal init printed no password")
+    return found[1]
 
 
 @contextmanager
@@ -148,6 +168,7 @@ def _certificate(screen: Screen, stage: Stage, folder: Path) -> None:
     screen.say("The authority signs the request; its answer is the certificate and an intermediate.")
     _run(screen, stage, "certconfig", "replace", PROFILE, str(signed))
     _run(screen, stage, "certconfig", "assign", PROFILE, "listener:IncomingMail")
+    _run(screen, stage, "interfaceconfig", "certificate", "Management", PROFILE)
 
 
 def _document(screen: Screen, stage: Stage, folder: Path) -> None:
