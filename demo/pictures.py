@@ -1,4 +1,4 @@
-"""`python -m demo.pictures [FOLDER]`: pictures of the web interface, for README, into docs/pictures.
+"""`python -m demo.pictures [FOLDER]`: README's picture of the web interface, into docs/pictures.
 
 They show a gateway of the demonstration after its mail: what is on them is as real as the mail.
 """
@@ -17,7 +17,7 @@ from demo.stage import Stage, built
 from lab import Trouble, Unavailable
 from lab.browser import Browser
 
-PICTURES = {"certificate.png": "certificates/mx", "queue.png": "queue"}
+PICTURES = {"certificate.png": "certificates/mx"}
 """File -> page that it shows."""
 SIZE = (1120, 720)
 MOST = 250_000
