@@ -11,12 +11,15 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable
-from re import _constants, _parser  # type: ignore[attr-defined]  # the standard library's own parser
+from importlib import import_module
 from typing import Any
 
 import msgspec
 import re2
 
+# The standard library's own parser, which its types do not know.
+_constants: Any = import_module("re._constants")
+_parser: Any = import_module("re._parser")
 LONGEST_PATTERN = 1000
 _QUANTIFIER = re.compile(r"[*+?]|\{(\d*)(,?)(\d*)\}")
 _EXTENSION = re.compile(r"\(\?(?:P<\w+>|:|(?P<flags>[aiLmsux]*(?:-[imsx]+)?)(?P<end>[:)]))")
