@@ -140,7 +140,7 @@ def test_exactly_so_many_are_recorded_by_all_workers_together(estate: Estate) ->
     for client in clients:
         client.quit()
     until(lambda: len(gateway.command("sessioncapture", "list")) == 3, gateway.output)
-    assert gateway.command("sessioncapture", "status") == []
+    until(lambda: gateway.command("sessioncapture", "status") == [], gateway.output)
 
 
 def test_a_worker_that_dies_leaves_nothing_behind_and_its_place_is_taken(estate: Estate) -> None:

