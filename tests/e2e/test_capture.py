@@ -141,6 +141,7 @@ def test_exactly_so_many_are_recorded_by_all_workers_together(estate: Estate) ->
         client.quit()
     until(lambda: len(gateway.command("sessioncapture", "list")) == 3, gateway.output)
     until(lambda: gateway.command("sessioncapture", "status") == [], gateway.output)
+    assert len(gateway.command("sessioncapture", "list")) == 3
 
 
 def test_a_worker_that_dies_leaves_nothing_behind_and_its_place_is_taken(estate: Estate) -> None:
