@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import secrets
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
 import msgspec
@@ -36,18 +36,19 @@ async def first(visit: Visit, command: str, most: int, **values: Any) -> tuple[s
     async def keep(result: Result) -> None:
         nonlocal cut
         size = 0
-        async for text in _texts(result):
-            found.append(text)
-            size += len(text)
-            if size > most:
-                cut = True
-                return
+        async with contextlib.aclosing(_texts(result)) as texts:
+            async for text in texts:
+                found.append(text)
+                size += len(text)
+                if size > most:
+                    cut = True
+                    return
 
     ended = await visit.site.runner.call(tuple(command.split()), values, visit.context(), keep)
     return "".join(found)[:most], cut, ended
 
 
-async def _texts(result: Result) -> AsyncIterator[str]:
+async def _texts(result: Result) -> AsyncGenerator[str, None]:
     match result:
         case Stream(chunks):
             try:
@@ -112,11 +113,12 @@ def follow(visit: Visit, command: str, **values: Any) -> Response:
             running = visit.site.runner.call(tuple(command.split()), values, visit.context(), keep)
             work = asyncio.ensure_future(running)
             try:
-                async for text in _until(work, pieces):
-                    if not visit.site.sessions.lives(session):
-                        return
-                    lines = [clean(line) for line in text.splitlines()]
-                    yield b"data: %s\n\n" % msgspec.json.encode(lines)
+                async with contextlib.aclosing(_until(work, pieces)) as texts:
+                    async for text in texts:
+                        if not visit.site.sessions.lives(session):
+                            return
+                        lines = [clean(line) for line in text.splitlines()]
+                        yield b"data: %s\n\n" % msgspec.json.encode(lines)
                 told = "" if work.cancelled() else work.result().message
                 yield b"event: ended\ndata: %s\n\n" % msgspec.json.encode(told)
             finally:
@@ -126,7 +128,7 @@ def follow(visit: Visit, command: str, **values: Any) -> Response:
     return StreamingResponse(events(), media_type="text/event-stream")
 
 
-async def _until(work: asyncio.Future[Ended], pieces: asyncio.Queue[str]) -> AsyncIterator[str]:
+async def _until(work: asyncio.Future[Ended], pieces: asyncio.Queue[str]) -> AsyncGenerator[str, None]:
     while True:
         taking = asyncio.ensure_future(pieces.get())
         try:
