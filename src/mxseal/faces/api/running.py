@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Any, cast
 
 from starlette.requests import Request
@@ -21,6 +21,7 @@ from mxseal.faces.api import answers, requests
 from mxseal.faces.api.answers import Refused
 from mxseal.faces.api.caller import Caller
 from mxseal.faces.api.gate import FACE, Gate, gone, remote_of
+from mxseal.faces.piecewise import until_ended
 from mxseal.storage.tokens import Token
 
 
@@ -49,18 +50,9 @@ class Run:
             if hasattr(chunks, "aclose"):
                 await chunks.aclose()
 
-    async def pieces(self, work: asyncio.Task[Ended]) -> AsyncIterator[Any]:
+    def pieces(self, work: asyncio.Task[Ended]) -> AsyncGenerator[Any, None]:
         """The pieces until the command has ended."""
-        while True:
-            taking = asyncio.ensure_future(self._pieces.get())
-            try:
-                await asyncio.wait({taking, work}, return_when=asyncio.FIRST_COMPLETED)
-                if taking.done():
-                    yield taking.result()
-                elif self._pieces.empty():
-                    return
-            finally:
-                taking.cancel()
+        return until_ended(work, self._pieces)
 
 
 class Endpoint:
@@ -133,7 +125,7 @@ def _stream(run: Run, work: asyncio.Task[Ended], form: str, good: Callable[[], b
     """A piece a line, or an event each; the last one says how it ended. Nothing once it is not `good`."""
 
     async def lines() -> AsyncIterator[bytes]:
-        async with contextlib.aclosing(run.pieces(work)) as pieces:  # type: ignore[type-var]
+        async with contextlib.aclosing(run.pieces(work)) as pieces:
             async for piece in pieces:
                 if not good():
                     work.cancel()

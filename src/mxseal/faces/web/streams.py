@@ -15,6 +15,7 @@ from starlette.responses import Response, StreamingResponse
 
 from mxseal.commands.results import Data, Parts, Problems, Result, Stream, Text
 from mxseal.commands.running import Ended
+from mxseal.faces.piecewise import until_ended
 from mxseal.faces.render import clean
 from mxseal.faces.web.calling import sentence
 from mxseal.faces.web.visit import Visit
@@ -113,7 +114,7 @@ def follow(visit: Visit, command: str, **values: Any) -> Response:
             running = visit.site.runner.call(tuple(command.split()), values, visit.context(), keep)
             work = asyncio.ensure_future(running)
             try:
-                async with contextlib.aclosing(_until(work, pieces)) as texts:
+                async with contextlib.aclosing(until_ended(work, pieces)) as texts:
                     async for text in texts:
                         if not visit.site.sessions.lives(session):
                             return
@@ -126,20 +127,6 @@ def follow(visit: Visit, command: str, **values: Any) -> Response:
                 await asyncio.wait({work})
 
     return StreamingResponse(events(), media_type="text/event-stream")
-
-
-async def _until(work: asyncio.Future[Ended], pieces: asyncio.Queue[str]) -> AsyncGenerator[str, None]:
-    while True:
-        taking = asyncio.ensure_future(pieces.get())
-        try:
-            both: set[asyncio.Future[Any]] = {taking, work}
-            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-            if taking.done():
-                yield taking.result()
-            elif pieces.empty():
-                return
-        finally:
-            taking.cancel()
 
 
 # --- in the background --------------------------------------------------------------------------------------
