@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import smtplib
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,6 +15,8 @@ from lab.gateway import Gateway
 from lab.place import free_ports
 from lab.process import until
 from lab.sink import Sink
+from lab.slapd import BASE
+from tests.directory.estate import directory
 from tests.e2e.estate import at, document, envelope, hop
 from tests.e2e.remote import Remote
 
@@ -53,3 +56,28 @@ def test_a_commit_moves_the_port_and_the_host_key_stays_also_over_a_restart(remo
     until(lambda: remote.run("version", known=True).returncode == 0, remote.gateway.output)
     remote.port = before
     assert remote.run("version").returncode == 255
+
+
+def test_a_directory_is_set_up_and_its_log_watched_with_nothing_but_ssh(remote: Remote) -> None:
+    with directory(Authority().issue("127.0.0.1")) as slapd:
+        server = f"127.0.0.1:{slapd.tls_port}"
+        for line in (
+            f"ldapconfig new LDAP {server} --type active-directory --base {BASE} --verify off --queries",
+            "listenerconfig ldapaccept IncomingMail LDAP.ldapaccept",
+            "logconfig new ldap_debug ldap",
+            "commit 'recipients must exist'",
+        ):
+            done = remote.run(line)
+            assert done.returncode == 0, done
+        with remote.terminal() as screen:
+            screen.expect("> ")
+            screen.type("tail ldap_debug\n")
+            with pytest.raises(smtplib.SMTPRecipientsRefused, match=r"#5\.1\.0 Address rejected"):
+                send(at(remote.smtp), envelope("nobody", "nobody@example.test"))
+            asked = screen.expect("lookup success")
+            assert "Debug: LDAP: (accept) Query (" in asked
+            assert f"to server LDAP ({server})" in asked
+            screen.expect(f"({server}) returned 0 results")
+            screen.interrupt("> ")
+            screen.type("whoami\n")
+            screen.expect("admin")
