@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import re
 import ssl
+import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 from urllib.parse import quote
 
 import httpx2
@@ -21,7 +23,7 @@ from mxseal.faces.web.sessions import COOKIE, digest
 from mxseal.faces.web.site import SUBJECTS
 from mxseal.faces.web.streams import MOST_FOLLOWING
 from mxseal.storage.users import User
-from tests.web.serving import CALLER, CHEAP, PASSWORD, WebServing
+from tests.web.serving import CALLER, CHEAP, PASSWORD, PATIENCE, WebServing
 
 Ask = Callable[..., httpx2.Client]
 
@@ -365,6 +367,31 @@ def test_a_form_that_is_still_coming_when_the_session_ends_does_nothing(web: Web
     answer = waiting.post("/queue/deliver", content=pieces(), headers=kind)
     assert answer.headers["location"].startswith("/login")
     assert web.services.mail.orders == []
+
+
+def test_a_passkey_that_is_still_coming_when_the_session_ends_is_nobodys(
+    web: WebServing, client: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = web.token()
+    headers = {"Content-Type": "application/json", "X-CSRF-Token": csrf(client(token=token))}
+    begun = threading.Event()
+    visit = web.site.visit
+
+    def seen(*given: Any) -> Any:
+        begun.set()
+        return visit(*given)
+
+    monkeypatch.setattr(web.site, "visit", seen)
+
+    def pieces() -> Iterator[bytes]:
+        yield b"{"
+        assert begun.wait(PATIENCE)
+        sessions = web.site.sessions
+        web.do(lambda: sessions.end(sessions.find(token)[0]))  # type: ignore[index]
+        yield b"}"
+
+    answer = client(token=token).post("/account/passkeys", content=pieces(), headers=headers)
+    assert answer.headers["location"].startswith("/login")
 
 
 def test_a_live_view_shows_nothing_more_once_its_session_is_over(

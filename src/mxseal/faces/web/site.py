@@ -173,7 +173,9 @@ class Site:
             if "anyone" not in page.access and not _own_form(visit):
                 sentence = N_("This form is too old. Go back, reload the page, and send it again.")
                 return self.error(visit, 403, visit.say(sentence))
-            # A form may take minutes to come: who was logged in at its head may not be any more.
+            if visit.request.headers.get("content-type", "").startswith("application/json"):
+                await visit.request.body()
+            # What is sent may take minutes to come: who was logged in at its head may not be any more.
             if session is not None and not self.sessions.lives(session):
                 return visit.go("/login")
         if page.runs and not visit.may(*page.runs):
