@@ -20,21 +20,43 @@ LOOPBACK = "127.0.0.1"
 # no client socket can take a port between the moment it is handed out and the moment the server binds it.
 PORTS = range(20_000, 32_000)
 
-_claims: dict[int, int] = {}
+_BLOCK = 20
+"""Ports claimed together: a descriptor for each single one would come to thousands in a long run."""
+
+_blocks: list[int] = []
+"""Descriptors whose locks hold this process's blocks, for its life."""
+_left: list[int] = []
+"""Ports of its blocks that were not looked at yet."""
 
 
-def _claim(port: int, folder: Path) -> bool:
-    descriptor = os.open(folder / str(port), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
-            with socket.socket(socket.AF_INET, kind) as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+def _claim() -> None:
+    """Take one more block. Raises Unavailable."""
+    folder = Path(tempfile.gettempdir()) / f"mxseal-lab-ports-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    starts = PORTS[::_BLOCK]
+    for start in random.sample(starts, len(starts)):
+        descriptor = os.open(folder / str(start), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(descriptor)
+            continue
+        _blocks.append(descriptor)
+        _left.extend(random.sample(range(start, start + _BLOCK), _BLOCK))
+        return
+    raise Unavailable(
+        f"No loopback port from {PORTS.start} to {PORTS.stop - 1} is free: end what holds them."
+    )
+
+
+def _free(port: int) -> bool:
+    for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+        with socket.socket(socket.AF_INET, kind) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
                 probe.bind((LOOPBACK, port))
-    except OSError:
-        os.close(descriptor)
-        return False
-    _claims[port] = descriptor
+            except OSError:
+                return False
     return True
 
 
@@ -43,14 +65,11 @@ def free_port() -> int:
 
     Raises Unavailable when none of the range is free.
     """
-    folder = Path(tempfile.gettempdir()) / f"mxseal-lab-ports-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    for port in random.sample(PORTS, len(PORTS)):
-        if port not in _claims and _claim(port, folder):
-            return port
-    raise Unavailable(
-        f"No loopback port from {PORTS.start} to {PORTS.stop - 1} is free: end what holds them."
-    )
+    while True:
+        while _left:
+            if _free(port := _left.pop()):
+                return port
+        _claim()
 
 
 def free_ports(count: int) -> tuple[int, ...]:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import pytest
 
 from lab.ca import Authority
 from lab.place import free_port
 from lab.slapd import Security, Slapd, person
-from mxseal.clock import ManualClock
+from mxseal.clock import ManualClock, SystemClock
+from mxseal.config.model import LdapProfile
+from mxseal.directory.connection import Connection
+from mxseal.directory.opening import Around, Opening, Server
 from mxseal.directory.questions import Match
 from mxseal.events.directory import LdapAnswered, LdapConnected, LdapConnectionFailed, LdapFailed
 from mxseal.events.types import MessageQueued, RecipientAccepted, RecipientRejected
@@ -185,6 +189,53 @@ class Odd:
 
 def done(number: int, code: int) -> bytes:
     return bytes((0x30, 0x0C, 0x02, 0x01, number, 0x65, 0x07, 0x0A, 0x01, code, 0x04, 0x00, 0x04, 0x00))
+
+
+@pytest.mark.parametrize("steps", range(6))
+async def test_an_attempt_that_is_given_up_just_when_it_succeeds_leaves_no_connection_behind(
+    steps: int, authority: Authority
+) -> None:
+    made: list[asyncio.Transport] = []
+
+    def overhear(connection: Connection, _profile: str) -> asyncio.Protocol:
+        class Watched(asyncio.Protocol):
+            def connection_made(self, transport: asyncio.BaseTransport) -> None:
+                made.append(cast("asyncio.Transport", transport))
+                connection.connection_made(transport)
+                give_up(steps)
+
+            def connection_lost(self, error: Exception | None) -> None:
+                connection.connection_lost(error)
+
+        return Watched()
+
+    def give_up(steps: int) -> None:
+        if steps:
+            asyncio.get_running_loop().call_soon(give_up, steps - 1)
+        else:
+            attempt.cancel()
+
+    async def resolve(_host: str) -> tuple[str, ...]:
+        return ("127.0.0.1",)
+
+    around = Around(
+        clock=SystemClock(),
+        publish=lambda _event: None,
+        resolve=resolve,
+        revoking=lambda: None,
+        overhear=overhear,
+    )
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        asked = LdapProfile.model_validate(
+            profile(port, security="none", bind="password", bind_name="cn=gateway")
+        )
+        opening = Opening(around, None, asked, Server("127.0.0.1", port), "a password")
+        attempt = asyncio.ensure_future(opening.run())
+        with pytest.raises(asyncio.CancelledError):
+            await attempt
+        assert [transport.is_closing() for transport in made] == [True]
+        await asyncio.sleep(0)
 
 
 @pytest.mark.parametrize("code", [1, 3, 4, 10, 11, 32, 50, 51, 52, 53, 80, 123])

@@ -58,8 +58,7 @@ class Terminal:
     def expect(self, text: str) -> str:
         """Read until `text` is seen; gives all up to its end and forgets it."""
         while text not in self.seen:
-            ready, _, _ = select.select([self._master], [], [], PATIENCE)
-            assert ready, f"{text!r} did not come, this did: {self.seen!r}"
+            assert self._readable(PATIENCE), f"{text!r} did not come, this did: {self.seen!r}"
             try:
                 self.seen += os.read(self._master, 65536).decode()
             except OSError:
@@ -67,6 +66,11 @@ class Terminal:
         end = self.seen.index(text) + len(text)
         before, self.seen = self.seen[:end], self.seen[end:]
         return before
+
+    def _readable(self, seconds: float) -> bool:
+        poll = select.poll()  # select(2) knows no descriptor above 1023
+        poll.register(self._master, select.POLLIN)
+        return bool(poll.poll(seconds * 1000))
 
     def interrupt(self, text: str) -> str:
         """Press Ctrl-C until `text` is seen.
@@ -76,7 +80,7 @@ class Terminal:
         """
         for _ in range(int(PATIENCE)):
             self.type("\x03")
-            while text not in self.seen and select.select([self._master], [], [], 1.0)[0]:
+            while text not in self.seen and self._readable(1.0):
                 self.seen += os.read(self._master, 65536).decode()
             if text in self.seen:
                 break

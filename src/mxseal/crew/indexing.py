@@ -101,8 +101,9 @@ class _Work:
             self._say(text)
 
     def _wait(self, seconds: float) -> None:
-        readable, _, _ = select.select([self._line], [], [], seconds)
-        if readable:
+        poll = select.poll()
+        poll.register(self._line, select.POLLIN)
+        if poll.poll(seconds * 1000):
             raise Stopped
 
     def _say(self, text: str) -> None:

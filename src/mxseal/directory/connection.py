@@ -59,6 +59,9 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # Not asserted: uvloop's transports have the methods and not the base class.
         self._transport = transport = cast("asyncio.Transport", transport)
+        if self.fault is not None:  # given up meanwhile
+            transport.abort()
+            return
         transport.set_write_buffer_limits(high=_HIGH_WATER)
 
     def data_received(self, data: bytes) -> None:

@@ -173,7 +173,8 @@ class Opening:
         loop = asyncio.get_running_loop()
         reason = "no address"
         for address in addresses:
-            connection = Connection(self._clock, self._server.name)
+            # Known from the start: who gives up may do so between the connection and the news of it.
+            connection = self._connection = Connection(self._clock, self._server.name)
             protocol = self._around.overhear(connection, self._profile.name)
             attempt = loop.create_connection(lambda p=protocol: p, address, self._server.port)  # type: ignore[misc]
             try:
@@ -184,7 +185,7 @@ class Opening:
             if done is None:
                 reason = self._silence
                 break
-            self._address, self._connection = address, connection
+            self._address = address
             self._spend("connect")
             return connection
         self._spend("connect")
