@@ -12,7 +12,7 @@ from typing import Any
 from lab.ca import Authority
 from mxseal.certs.keys import KeyStore
 from mxseal.certs.live import build
-from mxseal.clock import SystemClock
+from mxseal.clock import Clock, SystemClock
 from mxseal.config.model import Document
 from mxseal.events.bus import Bus
 from mxseal.relay.outbound import Outbound
@@ -82,7 +82,14 @@ class _Secrets(dict[str, bytes]):
 class Delivering:
     """What a test does with it. Events are in `told`."""
 
-    def __init__(self, folder: Path, document: Document, resolver: Names, revoking: Revoking | None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        document: Document,
+        resolver: Names,
+        revoking: Revoking | None,
+        clock: Clock | None = None,
+    ) -> None:
         self.clock = SystemClock()
         self.told = Collected()
         self.resolver = resolver
@@ -103,7 +110,7 @@ class Delivering:
         allocate = outbound._allocate
         self.board = Board.make(2)
         row = self.board.row(0)
-        self.queue = Queue(self.spool, bus, self.clock, allocate, work=outbound.work, row=row)
+        self.queue = Queue(self.spool, bus, clock or self.clock, allocate, work=outbound.work, row=row)
         self.queue.configure(document)
 
     def commit(self, document: Document) -> None:
@@ -135,12 +142,14 @@ async def delivering(
     document: Mapping[str, Any],
     resolver: Names | None = None,
     revoking: Revoking | None = None,
+    clock: Clock | None = None,
 ) -> AsyncIterator[Delivering]:
-    """Deliveries under a document, which is laid over one that shows no certificate of its own."""
+    """Deliveries under a document, which is laid over one that shows no certificate of its own. `clock`: the
+    queue's, where it is another than that of the connections."""
     plain = dict(document)
     quick = {"idle_time": 0.05, "command_time": 5.0, "handshake_time": 5.0, "certificate": None}
     plain["delivery"] = quick | dict(plain.get("delivery", {}))
-    here = Delivering(folder, Document.model_validate(plain), resolver or Names(), revoking)
+    here = Delivering(folder, Document.model_validate(plain), resolver or Names(), revoking, clock)
     here.queue.start()
     try:
         yield here

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-from mxseal.clock import ManualClock
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from lab.place import free_port
+from mxseal.clock import ManualClock, SystemClock, Timer
+from mxseal.events.types import RecipientDelayed
 from mxseal.relay.jumps import Ages
+from mxseal.storage.ports import Outcome
+from tests.relay.delivering import delivering
 
 HOUR, YEAR = 3_600.0, 31_536_000.0
 
@@ -50,3 +57,35 @@ def test_small_corrections_count_as_time() -> None:
     ages, queued_at = Ages(clock), clock.now()
     clock.off = 60.0
     assert ages.age(queued_at) == 60.0
+
+
+class Wrong(SystemClock):
+    """A wall clock that can be set; timers go off fifty times as soon."""
+
+    off = 0.0
+
+    def now(self) -> float:
+        return super().now() + self.off
+
+    def call_later(self, delay: float, call: Callable[[], object]) -> Timer:
+        return super().call_later(delay / 50, call)
+
+
+async def test_a_clock_that_is_put_back_while_an_outcome_is_written_keeps_no_mail_waiting(
+    tmp_path: Path,
+) -> None:
+    clock = Wrong()
+    way = {"example.test": [f"127.0.0.1:{free_port()}"]}
+    document = {"smtp_routes": way, "delivery": {"first_retry": 1, "longest_retry": 1}}
+    async with delivering(tmp_path, document, clock=clock) as here:
+        written = here.spool.settle
+
+        async def settle(outcomes: Sequence[Outcome]) -> list[int]:
+            done = await written(outcomes)
+            clock.off = 0.0
+            return done
+
+        clock.off = YEAR
+        here.spool.settle = settle  # type: ignore[method-assign]
+        await here.submit("to@example.test")
+        await here.told.until(RecipientDelayed, 2)

@@ -508,12 +508,15 @@ class Queue:
     # --- time -----------------------------------------------------------------------------------------------
 
     def _arm(self, due: float) -> None:
+        now = self.clock.now()
+        if due > farthest(now, self._document.delivery.longest_retry)[0]:
+            due = now + _RETRY_SETTLE  # the clock was put back since `due` was set: a look recalls it
         if self._timer is not None:
-            if self.clock.now() < self._due_at <= due:  # one that is overdue: the clock was put forward
+            if now < self._due_at <= due:  # one that is overdue: the clock was put forward
                 return
             self._timer.cancel()
         self._due_at = due
-        self._timer = self.clock.call_later(due - self.clock.now(), self._alarm)
+        self._timer = self.clock.call_later(due - now, self._alarm)
 
     def _alarm(self) -> None:
         self._timer = None
