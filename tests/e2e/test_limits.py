@@ -64,10 +64,10 @@ class Site:
         pytest.fail(self.gateway.log()[-2000:])
 
     def all_arrives(self) -> None:
-        until(lambda: len(self.sink.messages()) >= len(self.taken), self._trouble, PATIENCE)
+        until(lambda: len(self.sink.messages()) >= len(self.taken), self.trouble, PATIENCE)
         assert sorted(message.subject for message in self.sink.messages()) == sorted(self.taken)
 
-    def _trouble(self) -> str:
+    def trouble(self) -> str:
         lines = re.findall(r".*(?:Delayed|Warning|Critical|Error).*", self.gateway.log())
         return "\n".join([*lines[-20:], self.gateway.output()[-2000:]])
 
@@ -124,7 +124,8 @@ def test_without_descriptors_new_connections_are_refused_and_those_that_stand_an
                 client.mail("a@sender.test")
                 client.rcpt("b@example.test")
                 large = b"0123456789 abcdefghijklmnopqrstuvwxyz .\r\n" * 5_000
-                assert client.data(f"Subject: stands-{number}\r\n\r\n".encode() + large)[0] == 250
+                answer = client.data(f"Subject: stands-{number}\r\n\r\n".encode() + large)
+                assert answer[0] == 250, (answer, site.trouble())
                 site.taken.append(f"stands-{number}")
             site.all_arrives()
             site.gateway.wait_log("Connection refused: #4.4.5 Too many connections to this host")
