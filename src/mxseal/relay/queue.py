@@ -32,11 +32,8 @@ _FIRST_WORKERS = 5
 """Connections that a target gets before it has shown that it delivers."""
 _JOBS_PER_WORKER = 4
 """A further connection is worth its handshake when this many jobs wait for each."""
-_RETRY_SETTLE = 5.0
-_PLACE_SECONDS = 1.0
-_STUCK_JOBS = 100
-_STUCK_SECONDS = 30.0
-_POSTPONED_SECONDS = 60.0
+_RETRY_SETTLE, _PLACE_SECONDS = 5.0, 1.0
+_STUCK_JOBS, _STUCK_SECONDS, _POSTPONED_SECONDS = 100, 30.0, 60.0
 
 
 class Job(msgspec.Struct):
@@ -66,8 +63,7 @@ class Lane:
         """Why no host answered, as the deliveries say it; for a while nobody asks again."""
         self.outage_until = 0.0
         self.delivered = 0
-        self.soft_failures = 0
-        self.hard_failures = 0
+        self.soft_failures = self.hard_failures = 0
         self.last_activity = 0.0
 
     def take(self) -> Job | None:
