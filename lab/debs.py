@@ -40,6 +40,9 @@ PACKAGES = (
     "prometheus",
     "chromium",
     "libnss3-tools",
+    "c-icap",
+    "libc-icap-mod-virus-scan",
+    "clamav-daemon",
 )
 _COMPANIONS = {"chromium": ("chromium-common", "fonts-inter", "fonts-dejavu-core")}
 """What a package needs to be of use beside libraries: the browser's pictures and the same fonts anywhere."""
