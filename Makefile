@@ -96,7 +96,7 @@ lock:
 	@$(LOCK_TOOL)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	  --no-annotate --no-emit-index-url --upgrade pyproject.toml -o requirements/runtime.txt
 	@$(LOCK_TOOL)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
-	  --no-annotate --no-emit-index-url --upgrade --group dev pyproject.toml -o requirements/dev.txt
+	  --no-annotate --no-emit-index-url --upgrade --extra cluster --group dev pyproject.toml -o requirements/dev.txt
 	@rm -rf $(LOCK_TOOL)
 	@if grep -nE '://|--(extra-)?index' requirements/*.txt; then \
 	  echo 'make lock: the lines above name a package registry, they must not' >&2; exit 1; fi

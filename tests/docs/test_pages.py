@@ -6,6 +6,7 @@ import re
 import shlex
 import tomllib
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -129,7 +130,8 @@ def test_the_whole_document_of_the_configuration_page_can_be_put_in_force() -> N
 
 def test_the_page_of_dependencies_names_those_of_the_project_and_no_other() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    wanted = [*project["project"]["dependencies"], *project["dependency-groups"]["dev"]]
+    extras = project["project"]["optional-dependencies"].values()
+    wanted = [*project["project"]["dependencies"], *project["dependency-groups"]["dev"], *chain(*extras)]
     names = {re.split(r"[<>=!~\[; ]", entry)[0] for entry in wanted}
     listed = set(re.findall(r"^\| `([^`]+)` \|", (DOCS / "dependencies.md").read_text(), re.MULTILINE))
     assert listed == names
