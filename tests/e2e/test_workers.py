@@ -6,6 +6,7 @@ import os
 import signal
 import smtplib
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -18,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from lab.ca import Authority
-from lab.client import Client, send
+from lab.client import ANY, Client, send
 from lab.gateway import Gateway
 from lab.place import free_port
 from lab.process import until
@@ -100,6 +101,29 @@ def test_two_workers_serve_one_port_and_count_their_connections_together(sink: S
         with pytest.raises(smtplib.SMTPConnectError, match="Too many connections to this listener"):
             Client(at(port))
         assert gateway.command("status")["connections"]["incoming"] == 12
+
+
+def test_a_session_that_one_worker_began_is_resumed_by_the_others(sink: Sink) -> None:
+    port = free_port()
+    gateway = start(port, sink, listeners=[{"name": "IncomingMail", "port": port, "reverse_dns": False}])
+    context = ANY.context()
+    with ExitStack() as stack:
+        stack.callback(gateway.close)
+
+        def secured(session: ssl.SSLSession | None) -> tuple[Client, ssl.SSLSocket]:
+            client = stack.enter_context(Client(at(port)))
+            client.ehlo()
+            assert client.docmd("STARTTLS")[0] == 220
+            assert client.sock is not None
+            client.sock = sock = context.wrap_socket(client.sock, session=session)
+            client.file = None
+            client.ehlo()  # the ticket comes with the first answer at the latest
+            return client, sock
+
+        _, first = secured(None)
+        later = [secured(first.session) for _ in range(12)]
+        assert len(split(gateway, [client for client, _ in later])) == 2
+        assert [sock.session_reused for _, sock in later] == [True] * 12
 
 
 def test_what_one_worker_has_counted_outlives_it(sink: Sink) -> None:

@@ -8,6 +8,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from OpenSSL import SSL
 
+from mxseal.tls import tickets
 from mxseal.tls.contexts import CertificateFiles, ContextProblem, ServerTls, SniCertificates, server_context
 from tests.tls.pairs import Issued, Pair, Pki, raw_client
 
@@ -63,6 +64,12 @@ def test_sni_chooses_the_certificate_and_unknown_names_get_the_default(
     pair = Pair(server, pki.client(), name=asked).handshake()
     assert pair.client.facts().peer_certificates[0] == getattr(pki, expected).der
     assert pair.server.facts().server_name == asked
+
+
+def test_each_context_laid_in_is_given_out_once_and_then_there_are_new_ones() -> None:
+    tickets.lay_in()
+    given = [tickets.context_for("IncomingMail") for _ in range(40)]
+    assert len(set(map(id, given))) == 40
 
 
 @pytest.mark.parametrize("version", ["TLSv1.2", "TLSv1.3"])

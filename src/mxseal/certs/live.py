@@ -205,7 +205,7 @@ class _Builder:
         known = self._previous.servers.get(listener.name) if self._previous else None
         if known is not None and known.inputs == inputs:
             return known
-        values = self._server_values(settings, verifies)
+        values = self._server_values(settings, verifies, _digest(listener.name, inputs))
         context = self._server_context(default, named, values, f"{place}.certificate")
         if context is None:
             return None
@@ -361,7 +361,7 @@ class _Builder:
             )
         return key
 
-    def _server_values(self, settings: profiles.Chosen, verifies: bool) -> ServerTls:
+    def _server_values(self, settings: profiles.Chosen, verifies: bool, configuration: str) -> ServerTls:
         """All but the certificates."""
         lists = self._document.trust
         return ServerTls(
@@ -373,6 +373,7 @@ class _Builder:
             min_version=settings.lowest,
             max_version=settings.highest,
             ciphers=settings.ciphers,
+            configuration=configuration,
         )
 
     def _trust_mark(self) -> str | None:

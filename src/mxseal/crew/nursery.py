@@ -22,6 +22,7 @@ import msgspec
 
 from mxseal.crew import indexing
 from mxseal.crew.process import Orders, call_process, die_with, main
+from mxseal.tls import tickets
 
 _ANSWER = struct.Struct("!q")
 _LARGEST = 64 << 10
@@ -105,6 +106,7 @@ def _tend(line: socket.socket, leader: int) -> Never:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
     _close_all_but(line.fileno())
+    tickets.lay_in()
     decoder = msgspec.json.Decoder(Hire | HireIndexer | Wait)
     while True:
         data, descriptors, _, _ = socket.recv_fds(line, _LARGEST, 3)

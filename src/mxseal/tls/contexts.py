@@ -14,7 +14,7 @@ import msgspec
 from OpenSSL import SSL, crypto
 from OpenSSL._util import lib
 
-from mxseal.tls import keylog, strength
+from mxseal.tls import keylog, strength, tickets
 
 Version = Literal["TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"]
 
@@ -83,6 +83,8 @@ class ServerTls(msgspec.Struct, frozen=True, kw_only=True):
     groups: tuple[str, ...] = POST_QUANTUM_GROUPS + CLASSIC_GROUPS
     session_id: bytes = b"mxseal"
     """Sessions resume only among contexts with the same one; at most 32 bytes."""
+    configuration: str = ""
+    """Stands for all the rest: processes with the same one honour each other's tickets (`tickets`)."""
 
 
 class ClientTls(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,11 +109,12 @@ class ClientTls(msgspec.Struct, frozen=True, kw_only=True):
 
 def server_context(values: ServerTls) -> SSL.Context:
     """The listener's context, with its SNI contexts behind it. Raises ContextProblem."""
-    context = _one_server_context(values, values.certificates)
+    context = _one_server_context(values, values.certificates, tickets.context_for(values.configuration))
     exact: dict[str, SSL.Context] = {}
     wildcard: dict[str, SSL.Context] = {}
     for entry in values.sni:
-        named = _one_server_context(values, entry.certificates)
+        # The ticket keys of the first context count, whichever SNI chooses.
+        named = _one_server_context(values, entry.certificates, SSL.Context(SSL.TLS_SERVER_METHOD))
         for name in entry.names:
             name = name.lower().rstrip(".")
             if name.startswith("*."):
@@ -149,10 +152,12 @@ def client_context(values: ClientTls) -> SSL.Context:
     return context
 
 
-def _one_server_context(values: ServerTls, certificates: Sequence[CertificateFiles]) -> SSL.Context:
+def _one_server_context(
+    values: ServerTls, certificates: Sequence[CertificateFiles], context: SSL.Context
+) -> SSL.Context:
+    """`context`, which is empty, set up."""
     if not certificates:
         raise ContextProblem("A TLS listener needs a certificate: assign one with its private key.")
-    context = SSL.Context(SSL.TLS_SERVER_METHOD)
     context.set_options(_ALWAYS | SSL.OP_CIPHER_SERVER_PREFERENCE)
     _set_versions(context, values.min_version, values.max_version, values.ciphers)
     for certificate in certificates:
