@@ -118,7 +118,7 @@ def _alternative(name: str) -> x509.GeneralName:
     try:
         return x509.IPAddress(ipaddress.ip_address(name))
     except ValueError:
-        return x509.DNSName(name)
+        return x509.RFC822Name(name) if "@" in name else x509.DNSName(name)
 
 
 def _name(common: str) -> x509.Name:
@@ -217,7 +217,8 @@ class Authority:
         validity: Validity | None = None,
         usages: Sequence[Usage] = ("server", "client"),
     ) -> Issued:
-        """A certificate for DNS names and addresses, the first its common name; no `usages`: no EKU."""
+        """A certificate for DNS names and addresses (IP or mail), the first its common name; no `usages`: no
+        EKU."""
         key = new_key(kind)
         certificate = self.sign(_leaf(names, key, validity or Validity(), usages))
         return Issued(

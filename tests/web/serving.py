@@ -201,6 +201,8 @@ class WebServing:
         self.address = f"https://localhost:{self.port}"
         self.services: WebFake
         self.site: Site
+        self.runner: Runner
+        self.face: HttpFace
         self.records: list[AuditRecord] = []
         self.authority = authority
         self._issued = authority.issue("localhost", "127.0.0.1")
@@ -219,7 +221,8 @@ class WebServing:
         for name, role in USERS:
             self.services.users.put(User(name=name, role=role, password=CHEAP.hash(PASSWORD)))
         self._stop, self._loop = asyncio.Event(), asyncio.get_running_loop()
-        face = HttpFace(Runner(registry(), self.records.append), cast("HttpServices", self.services))
+        self.runner = Runner(registry(), self.records.append)
+        face = self.face = HttpFace(self.runner, cast("HttpServices", self.services))
         self.site = cast("Any", face.site.web).state.site
         self.site.login._hasher = CHEAP
         self.site.login._nobody = CHEAP.hash("")

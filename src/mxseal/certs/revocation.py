@@ -137,6 +137,11 @@ class CrlKeeper:
         used = {source.name for source in trust.crl_sources if source.enabled}
         return [state for state in self.states() if state.name in used]
 
+    @property
+    def folder(self) -> Path:
+        """Where the lists are, for `revoked.read_lists`."""
+        return self._folder
+
     def path(self, name: str) -> Path:
         """The file with the list of a source, in DER."""
         return list_file(self._folder, name)

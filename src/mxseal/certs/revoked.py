@@ -147,9 +147,10 @@ def _held(
 
 
 def _authorities_in_force(document: Document) -> ClientTls:
-    """Those of the lists that are on, and the trust anchors of destinations."""
+    """Those of the lists that are on, the trust anchors of destinations, and those of browsers."""
     trust = document.trust
     anchors = {name for entry in document.destinations for name in entry.trust_anchors}
+    anchors |= {name for entry in document.interfaces for name in entry.client_authorities}
     counting = [entry for entry in trust.authorities if trust.custom or entry.name in anchors]
     return ClientTls(
         trust=document.delivery.ca_file,

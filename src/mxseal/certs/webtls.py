@@ -28,6 +28,8 @@ _VERSIONS = {
     "TLSv1.2": ssl.TLSVersion.TLSv1_2,
     "TLSv1.3": ssl.TLSVersion.TLSv1_3,
 }
+_NO_CHECK_TIME = 0x200000
+"""X509_V_FLAG_NO_CHECK_TIME."""
 
 
 def web_context(document: Document, interface: Interface, keys: KeyStore, now: float) -> ssl.SSLContext:
@@ -58,7 +60,30 @@ def web_context(document: Document, interface: Interface, keys: KeyStore, now: f
             context.load_cert_chain(chain_file, key_file)
     except ssl.SSLError as error:
         raise WebTlsRefused(_refused(path, error, "Assign another certificate")) from None
+    if interface.client_certificates != "off":
+        _ask_for_certificates(context, document, interface)
     return context
+
+
+def client_authorities(document: Document, interface: Interface) -> tuple[str, ...]:
+    """PEM of the authorities from which browsers' certificates must come on an interface."""
+    wanted = set(interface.client_authorities)
+    return tuple(entry.certificate for entry in document.trust.authorities if entry.name in wanted)
+
+
+def _ask_for_certificates(context: ssl.SSLContext, document: Document, interface: Interface) -> None:
+    """Who shows none goes on without. One of another authority ends the handshake: this library can not do
+    otherwise. Dates are looked at behind it (`browsers`), where a page can say what is wrong."""
+    try:
+        context.load_verify_locations(cadata="\n".join(client_authorities(document, interface)))
+    except (ssl.SSLError, ValueError):
+        path = key_path("interfaces", interface.name, "client_authorities")
+        raise WebTlsRefused(Problem(path, "an authority can't be read", "Import it again")) from None
+    context.verify_mode = ssl.CERT_OPTIONAL
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN | _NO_CHECK_TIME
+    # A resumed session would bring a certificate without the chain that it was judged by.
+    context.options |= ssl.OP_NO_TICKET
+    context.num_tickets = 0
 
 
 class WebTlsRefused(Exception):

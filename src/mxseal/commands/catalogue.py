@@ -41,6 +41,7 @@ from mxseal.commands import (
     tokenconfig,
     trackingconfig,
     trackmessage,
+    usercertificates,
     users,
     webconfig,
 )
@@ -83,6 +84,7 @@ MODULES = (
     packetcapture,
     peers,
     system,
+    usercertificates,
     users,
     tokenconfig,
     sshconfig,

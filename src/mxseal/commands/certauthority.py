@@ -179,7 +179,7 @@ def custom_export(
     summary="Take an authority out of the custom list",
 )  # fmt: skip
 def custom_delete(ctx: Context, name: KnownAuthority) -> Result:
-    """Not while a destination has it as its trust anchor."""
+    """Not while a destination has it as its trust anchor, or an interface takes certificates of it."""
     document = candidate(ctx)
     entry = find_authority(document, name)
     used = [each.domain for each in document.destinations if entry.name in each.trust_anchors]
@@ -187,6 +187,11 @@ def custom_delete(ctx: Context, name: KnownAuthority) -> Result:
         remedy = "Name another with 'destconfig edit DOMAIN --trust-anchor', or none"
         problems = tuple(Problem("", f"destination {domain}", remedy) for domain in used)
         return Problems(f"{entry.name} was not deleted, as destinations have it as trust anchor", problems)
+    asking = [each.name for each in document.interfaces if entry.name in each.client_authorities]
+    if asking:
+        remedy = "Name another with 'interfaceconfig edit NAME --client-authority', or none"
+        problems = tuple(Problem("", f"interface {name}", remedy) for name in asking)
+        return Problems(f"{entry.name} was not deleted, as interfaces take certificates of it", problems)
     left = dependents(entry, document.trust.authorities, ctx.services.now())
     notes = [f"Warning: without their root these intermediates count for nothing: {', '.join(left)}."]
     rest = tuple(each for each in document.trust.authorities if each != entry)

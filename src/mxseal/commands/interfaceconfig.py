@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from mxseal.commands.certauthority import authority_names, find_authority
 from mxseal.commands.certificate_use import certconfig_assign
 from mxseal.commands.certificates import Listing, candidate, certificate_names
 from mxseal.commands.context import CommandFailed, Context, Role
@@ -21,7 +22,7 @@ from mxseal.config.toml import from_plain
 
 GROUPS = {"interfaceconfig": "Where the web GUI and the API are served"}
 _OFFICER: Role = "certificate-officer"
-_DEFAULT = "default"
+_DEFAULT, _NONE = "default", "none"
 _SWITCH = {"on": True, "off": False}
 
 Switch = Literal["on", "off"]
@@ -30,6 +31,10 @@ Switch = Literal["on", "off"]
 def interface_names(ctx: Context) -> list[str]:
     """Names in the candidate."""
     return [interface.name for interface in candidate(ctx).interfaces]
+
+
+def _authority_words(ctx: Context) -> list[str]:
+    return [*authority_names(ctx), _NONE]
 
 
 Name = Annotated[str, Argument("Name of the interface", complete=interface_names, ask="Which interface:")]
@@ -51,6 +56,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     http: Annotated[Switch | None, Option("Whether clear text is answered, and leads to HTTPS")] = None
     http_port: Annotated[int | None, Option("Port of HTTP")] = None
     redirect: Annotated[Switch | None, Option("Whether HTTP sends browsers on to HTTPS")] = None
+    client_certificates: Annotated[
+        Literal["off", "login", "second-factor"] | None,
+        Option("Whether browsers are asked for a certificate: in the password's place, or behind it"),
+    ] = None
+    client_authority: Annotated[
+        tuple[str, ...],
+        Option(
+            "A custom authority from which such certificates must come; several may be named; 'none'",
+            metavar="NAME",
+            complete=_authority_words,
+        ),
+    ] = ()
 
 
 def _known(document: Document, name: str) -> Interface:
@@ -71,9 +88,13 @@ def _free(document: Document, name: str) -> None:
         )
 
 
-def _plain(settings: Settings) -> dict[str, Any]:
-    """The keys that the options change."""
+def _plain(settings: Settings, document: Document) -> dict[str, Any]:
+    """The keys that the options change. Raises CommandFailed for an authority that is not there."""
     plain = {key: value for key, value in msgspec.structs.asdict(settings).items() if value is not None}
+    named = plain.pop("client_authority")
+    if named:
+        chosen = () if list(named) == [_NONE] else (find_authority(document, each).name for each in named)
+        plain["client_authorities"] = tuple(dict.fromkeys(chosen))
     for key in ("https", "http", "redirect"):
         if key in plain:
             plain[key] = _SWITCH[plain[key]]
@@ -131,7 +152,7 @@ def interfaceconfig_new(
 ) -> Result:
     """Left out: 127.0.0.1, HTTPS on port 8443 with the demonstration certificate, no HTTP."""
     document = candidate(ctx)
-    made = _made({"name": name.strip(), **_plain(settings)})
+    made = _made({"name": name.strip(), **_plain(settings, document)})
     if isinstance(made, list):
         return Problems(f"No interface {name} was made", tuple(made))
     _free(document, made.name)
@@ -150,7 +171,8 @@ def _present(ctx: Context, given: Mapping[str, Any]) -> Mapping[str, Any]:
 def _typed(entry: Interface) -> dict[str, Any]:
     switches = {key: "on" if getattr(entry, key) else "off" for key in ("https", "http", "redirect")}
     return {
-        **{key: getattr(entry, key) for key in Settings.__struct_fields__},
+        **{key: getattr(entry, key) for key in Settings.__struct_fields__ if key != "client_authority"},
+        "client_authority": list(entry.client_authorities) or [_NONE],
         "hostname": entry.hostname or _DEFAULT,
         **switches,
     }
@@ -181,7 +203,7 @@ def interfaceconfig_edit(
     the certificate that they began with."""
     document = candidate(ctx)
     entry = _known(document, name)
-    plain = _plain(settings)
+    plain = _plain(settings, document)
     if rename is not None:
         plain["name"] = rename.strip()
         if rename.strip().lower() != entry.name.lower():

@@ -81,5 +81,38 @@ def _strangers(document: Document) -> Iterator[Problem]:
             )
 
 
-RULES: tuple[Rule, ...] = (_ports, _http_leads_somewhere)
-ADVICE: tuple[Rule, ...] = (_strangers,)
+def _client_authorities(document: Document) -> Iterator[Problem]:
+    known = {entry.name for entry in document.trust.authorities}
+    for interface in document.interfaces:
+        path = key_path("interfaces", interface.name, "client_authorities")
+        for name in interface.client_authorities:
+            if name not in known:
+                listed = ", ".join(sorted(known))
+                remedy = (
+                    f"Known are: {listed}" if listed else "'certconfig certauthority custom import' adds it"
+                )
+                yield Problem(path, f"there is no custom authority called {name!r}", remedy)
+        if interface.client_certificates != "off" and not interface.client_authorities:
+            yield Problem(
+                path,
+                "certificates of browsers are asked for, and no authority is believed",
+                "Name the authority that issues them",
+            )
+
+
+def _one_door_without(document: Document) -> Iterator[Problem]:
+    """A second factor that one interface asks for and another one doesn't."""
+    serving = [interface for interface in document.interfaces if interface.https]
+    asking = [each for each in serving if each.client_certificates == "second-factor"]
+    for interface in serving if asking else ():
+        if interface.client_certificates == "off":
+            yield Problem(
+                key_path("interfaces", interface.name, "client_certificates"),
+                f"certificates are a second factor on {asking[0].name}, and here the password is enough for "
+                "who has no other one",
+                "Set it to second-factor here too, or switch https off",
+            )
+
+
+RULES: tuple[Rule, ...] = (_ports, _http_leads_somewhere, _client_authorities)
+ADVICE: tuple[Rule, ...] = (_strangers, _one_door_without)

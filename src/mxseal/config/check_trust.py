@@ -79,6 +79,7 @@ def _lists_without_checks(document: Document) -> Iterator[Problem]:
 def _custom_list_off(document: Document) -> Iterator[Problem]:
     trust = document.trust
     used = {name for entry in document.destinations for name in entry.trust_anchors}
+    used |= {name for entry in document.interfaces for name in entry.client_authorities}
     idle = [entry.name for entry in trust.authorities if entry.name not in used]
     if not trust.custom and idle:
         yield Problem(

@@ -125,6 +125,11 @@ class Interface(Table):
     http_port: Port = 8080
     redirect: bool = True
     """Whether HTTP sends browsers on to HTTPS."""
+    client_certificates: Literal["off", "login", "second-factor"] = "off"
+    """Whether browsers are asked for a certificate, and what one that is bound to a user (`userconfig
+    certificate`) is good for there: in the password's place, or behind it."""
+    client_authorities: tuple[Name, ...] = ()
+    """The authorities of the custom list from which such certificates must come."""
 
 
 class SenderGroup(Table):

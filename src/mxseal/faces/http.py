@@ -166,7 +166,7 @@ class HttpFace:
             )
         except WebTlsRefused as refused:
             return refused.problem
-        return Service(self.site, context)
+        return Service(self.site, context, interface.name, self.site.untrusted)
 
 
 def _wanted(document: Document) -> list[_Wanted]:

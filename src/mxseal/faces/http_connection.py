@@ -6,7 +6,8 @@ sends a byte a minute (slowloris), or reads one, is disconnected.
 
 from __future__ import annotations
 
-from typing import Protocol
+import ssl
+from typing import Any, Protocol
 
 import h11
 from uvicorn.config import Config
@@ -25,6 +26,17 @@ KEEP_ALIVE = 30
 """Seconds between two requests."""
 
 
+def shown(secured: Any) -> tuple[bytes, ...]:
+    """The certificates (DER, leaf first) that a client sent; none where it sent none, or in clear text."""
+    if secured is None or secured.getpeercert(binary_form=True) is None:
+        return ()
+    if hasattr(secured, "get_unverified_chain"):
+        return tuple(secured.get_unverified_chain())
+    # Python 3.13 made it public; before, it is there under the object that it wraps.
+    found = secured._sslobj.get_unverified_chain() or ()  # noqa: SLF001
+    return tuple(ssl.PEM_cert_to_DER_cert(each.public_bytes()) for each in found)
+
+
 class Told(Protocol):
     """Who hears of a connection's beginning and end."""
 
@@ -36,8 +48,11 @@ class Told(Protocol):
 class Connection(H11Protocol):
     """Calls `begun` when it can be used, behind the handshake, and then once `lost`, when it is over."""
 
-    def __init__(self, config: Config, state: ServerState, clock: Clock, told: Told) -> None:
-        super().__init__(config=config, server_state=state, app_state={})
+    def __init__(
+        self, config: Config, state: ServerState, clock: Clock, told: Told, interface: str = ""
+    ) -> None:
+        """`interface`: the name of the one that it came by."""
+        super().__init__(config=config, server_state=state, app_state={"interface": interface})
         self._clock = clock
         self._told = told
         self._reading: Timer | None = None
@@ -51,6 +66,7 @@ class Connection(H11Protocol):
 
     def connection_made(self, transport: object) -> None:
         super().connection_made(transport)  # type: ignore[arg-type]
+        self.app_state["client_chain"] = shown(self.transport.get_extra_info("ssl_object"))
         self._reading = self._clock.call_later(HEAD_TIME, self._late)
         self._told.begun(self)
 

@@ -14,6 +14,7 @@ import logging
 import socket
 import ssl
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -41,6 +42,9 @@ class Service(msgspec.Struct, frozen=True):
 
     app: ASGIApp
     context: ssl.SSLContext | None
+    interface: str = ""
+    untrusted: Callable[[str, str], object] = lambda _remote, _reason: None
+    """Hears (address, why) of a client whose certificate ended its handshake."""
 
 
 class Places:
@@ -155,8 +159,11 @@ class HttpPort:
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             await self._loop.connect_accepted_socket(
-                lambda: Connection(config, self._state, self._clock, guest), sock, **secure
+                lambda: Connection(config, self._state, self._clock, guest, service.interface), sock, **secure
             )
+        except ssl.SSLCertVerificationError as error:
+            service.untrusted(remote, error.verify_message)
+            sock.close()
         except OSError:  # also those of TLS: a stranger's handshake that fails is no fault of ours
             sock.close()
         finally:

@@ -22,7 +22,9 @@ class Site:
     def __init__(self, runner: Runner, services: HttpServices) -> None:
         self._services = services
         self._api = Api(runner, services)
-        self.web = web.build(runner, services)
+        pages = web.Site(runner, services)
+        self.web = pages.app
+        self._login = pages.login
         routes = [
             Route("/health/live", self._live),
             Route("/health/ready", self._ready),
@@ -34,6 +36,10 @@ class Site:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._app(scope, receive, send)
+
+    def untrusted(self, remote: str, reason: str) -> None:
+        """A client's certificate ended its handshake."""
+        self._login.no_certificate_fitted("", remote, "web", reason)
 
     def leave(self) -> None:
         """The gateway is stopping: what has no end of its own ends now."""

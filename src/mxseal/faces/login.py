@@ -113,6 +113,8 @@ class Login:
         self._looking = asyncio.Semaphore(_AT_ONCE)
         self.addresses = Failures(clock)
         self.names = Failures(clock)
+        self._strangers = Failures(clock)
+        """Addresses whose certificates did not fit."""
 
     @property
     def hasher(self) -> PasswordHasher:
@@ -153,6 +155,14 @@ class Login:
         if not self.addresses.held(network, self.bounds.attempts, self.bounds.wait):
             self.addresses.add(network)
             self._fail(name, remote, face, "publickey", "no key fits")
+
+    def no_certificate_fitted(self, name: str, remote: str, face: str, reason: str) -> None:
+        """Somebody's certificate is nobody's. Certificates can't be guessed: nobody is held back, and an
+        address that goes on fills no log."""
+        network = network_of(remote)
+        if not self._strangers.held(network, self.bounds.attempts, self.bounds.wait):
+            self._strangers.add(network)
+            self._fail(name, remote, face, "certificate", reason)
 
     def _held(self, name: str, network: str, remote: str, face: str) -> bool:
         attempts, wait = self.bounds.attempts, self.bounds.wait

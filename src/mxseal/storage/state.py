@@ -9,7 +9,7 @@ from pathlib import Path
 
 import apsw
 
-from mxseal.storage import tokens
+from mxseal.storage import bindings, tokens
 from mxseal.storage.pages import log_path, lost_in_log
 from mxseal.storage.ports import Candidate, Revision, StorageRefused
 from mxseal.storage.schema import DAMAGED, HomeRefused, Schema, check_version, lacking, make, migrate
@@ -31,7 +31,7 @@ CREATE TABLE IF NOT EXISTS facts(name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
 SCHEMA = Schema(
     _VERSION_0,
-    ("", TABLES, WEB_TABLES, tokens.TABLES),
+    ("", TABLES, WEB_TABLES, tokens.TABLES, bindings.TABLES),
     frozenset({"revisions", "candidates", "secrets", "users", "counters", "facts"}),
 )
 

@@ -13,6 +13,7 @@ from typing import Any
 import apsw
 import msgspec
 
+from mxseal.storage.bindings import Bindings
 from mxseal.storage.sealing import Seal
 from mxseal.storage.writer import refused
 
@@ -29,7 +30,7 @@ CREATE TABLE passkeys(
     count INTEGER NOT NULL, name TEXT NOT NULL, added REAL NOT NULL, used REAL) WITHOUT ROWID;
 """
 """What version 3 of the state has more than version 2."""
-_OF_USERS = ("web_sessions", "web_settings", "totp", "recovery_codes", "passkeys")
+_OF_USERS = ("web_sessions", "web_settings", "totp", "recovery_codes", "passkeys", "user_certificates")
 
 
 class Session(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,6 +89,7 @@ class WebStore:
     def __init__(self, db: apsw.Connection, seal: Seal) -> None:
         self._db = db
         self._seal = seal
+        self.certificates = Bindings(db)
 
     @contextmanager
     def _changing(self) -> Iterator[None]:

@@ -7,6 +7,8 @@ what only some destinations ask for.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Literal
 
 from cryptography import x509
 from OpenSSL import SSL, crypto
@@ -16,15 +18,17 @@ from mxseal.tls.contexts import ContextProblem, add_authorities
 from mxseal.tls.strength import weakest
 from mxseal.tls.verification import Revocation
 
+Peer = Literal["server", "client"]
 _REVOKED = 23
 """X509_V_ERR_CERT_REVOKED."""
 
 
-def store_of(authorities: Sequence[str]) -> crypto.X509Store:
-    """A store of authorities (PEM, one certificate each) that vouch for servers. What can't be read vouches
-    for nobody."""
+def store_of(authorities: Sequence[str], peer: Peer = "server") -> crypto.X509Store:
+    """A store of authorities (PEM, one certificate each) that vouch for servers, or clients. What can't be
+    read vouches for nobody."""
     store = crypto.X509Store()
-    lib.X509_STORE_set_purpose(store._store, lib.X509_PURPOSE_SSL_SERVER)  # noqa: SLF001
+    purpose = lib.X509_PURPOSE_SSL_SERVER if peer == "server" else lib.X509_PURPOSE_SSL_CLIENT
+    lib.X509_STORE_set_purpose(store._store, purpose)  # noqa: SLF001
     for text in authorities:
         try:
             add_authorities(store, [text])
@@ -34,13 +38,15 @@ def store_of(authorities: Sequence[str]) -> crypto.X509Store:
 
 
 class Anchors:
-    """Authorities that a server's chain may end in, each for itself: an intermediate is one too, and so is a
+    """Authorities that a peer's chain may end in, each for itself: an intermediate is one too, and so is a
     self-signed certificate of a server."""
 
-    def __init__(self, authorities: Sequence[str]) -> None:
-        """PEM, one certificate each."""
-        self._store = store_of(authorities)
+    def __init__(self, authorities: Sequence[str], peer: Peer = "server", now: float | None = None) -> None:
+        """PEM, one certificate each. `now`: seconds since the epoch; None: the system's time."""
+        self._store = store_of(authorities, peer)
         self._store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
+        if now is not None:
+            self._store.set_time(datetime.fromtimestamp(now, UTC))
 
     def error(self, chain: Sequence[bytes]) -> str | None:
         """OpenSSL's first reason why a chain (DER, leaf first) does not end here; None: it does."""

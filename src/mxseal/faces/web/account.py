@@ -43,6 +43,7 @@ def _account(visit: Visit, told: str = "") -> Response:
         "account/account.html", 422 if told else 200, told=told,
         chosen=web.language(user.name), app=web.totp(user.name), passkeys=web.passkeys(user.name),
         recovery=web.recovery_left(user.name), sessions=visit.site.sessions.of(user.name), here=session.id,
+        certificates=web.certificates.all(user.name),
     )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from starlette.responses import Response
 
 from mxseal.faces.login import Bounds, network_of
+from mxseal.faces.web import certified
 from mxseal.faces.web.guard import safe_path
 from mxseal.faces.web.pages import action, page
 from mxseal.faces.web.sessions import COOKIE, Stage
@@ -13,6 +14,8 @@ from mxseal.faces.web.visit import Visit
 from mxseal.storage.users import User
 
 _WRONG = N_("The name or the password is wrong.")
+_NOT_HERE = N_("Certificates alone let nobody in here.")
+_NONE_SHOWN = N_("The browser showed no certificate. Close all its windows, come again, and choose one.")
 _HELD = N_("Too many wrong passwords came from your address. Wait {n} minutes, then try again.")
 
 
@@ -36,16 +39,42 @@ async def check_password(visit: Visit) -> Response:
         held = site.login.addresses.held(network_of(remote), bounds.attempts, bounds.wait)
         told = visit.say(_HELD, n=max(1, round(bounds.wait / 60))) if held else visit.say(_WRONG)
         return _form(visit, goal, name, told)
+    stage, method = await next_stage(visit, user)
     if visit.session is not None:
         site.sessions.end(visit.session)
-    return go_on(visit, user, next_stage(visit, user), "password", goal)
+    return go_on(visit, user, stage, method, goal)
 
 
-def next_stage(visit: Visit, user: User) -> Stage:
-    """What follows a right password."""
-    if visit.site.services.web.has_factor(user.name):
-        return "factor"
-    return "enrol" if visit.site.sessions.rules.second_factor == "required" else "in"
+@action("/login/certificate", title=N_("Log in"), access=("anyone",))
+async def check_certificate(visit: Visit) -> Response:
+    """A login with the browser's certificate alone, where the interface takes it for that."""
+    goal = safe_path(visit.field("next", "/"))
+    if certified.mode(visit) != "login":
+        return _form(visit, goal, told=visit.say(_NOT_HERE))
+    found = await certified.judged(visit)
+    if found.user is None:
+        if found.person is None:
+            return _form(visit, goal, told=visit.say(_NONE_SHOWN))
+        certified.refused(visit, found)
+        return _form(visit, goal, told=found.told)
+    if visit.session is not None:
+        visit.site.sessions.end(visit.session)
+    return go_on(visit, found.user, "in", "certificate", goal)
+
+
+async def next_stage(visit: Visit, user: User) -> tuple[Stage, str]:
+    """What follows a right password, and how the user came that far."""
+    web = visit.site.services.web
+    if certified.mode(visit) == "second-factor" and web.certificates.all(user.name):
+        found = await certified.judged(visit)
+        if found.user == user:
+            return "in", "password+certificate"
+        if found.person is not None:
+            certified.refused(visit, found, user.name)
+        return "factor", "password"
+    if web.has_factor(user.name):
+        return "factor", "password"
+    return "enrol" if visit.site.sessions.rules.second_factor == "required" else "in", "password"
 
 
 def go_on(visit: Visit, user: User, stage: Stage, method: str, goal: str) -> Response:
@@ -75,4 +104,8 @@ async def logout(visit: Visit) -> Response:
 
 
 def _form(visit: Visit, goal: str, name: str = "", told: str = "") -> Response:
-    return visit.show("login.html", 403 if told else 200, goal=goal, name=name, told=told)
+    takes = certified.mode(visit) == "login"
+    return visit.show(
+        "login.html", 403 if told else 200, goal=goal, name=name, told=told,
+        takes=takes, person=certified.shown(visit) if takes else None,
+    )  # fmt: skip

@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse, Response
 from mxseal.clock import Clock
 from mxseal.events.types import LoginFailed, LoginsHeldBack, SecondFactorChanged
 from mxseal.faces.login import Failures
-from mxseal.faces.web import passkeys, totp
+from mxseal.faces.web import certified, passkeys, totp
 from mxseal.faces.web.entry import go_on
 from mxseal.faces.web.guard import safe_path
 from mxseal.faces.web.pages import action, page
@@ -141,15 +141,18 @@ async def passkey_answer(visit: Visit) -> tuple[Asked, dict[str, Any]]:
 
 @page("/login/factor", title=N_("Second factor"), access=("factor",))
 async def factor(visit: Visit) -> Response:
-    return _factor(visit, safe_path(visit.query("next", "/")))
+    return await _factor(visit, safe_path(visit.query("next", "/")))
 
 
-def _factor(visit: Visit, goal: str, told: str = "") -> Response:
+async def _factor(visit: Visit, goal: str, told: str = "") -> Response:
     web, (_, user) = visit.site.services.web, _who(visit)
+    certificate = certified.mode(visit) == "second-factor" and bool(web.certificates.all(user.name))
+    found = await certified.judged(visit) if certificate else certified.Found()
     known = [each for each in web.passkeys(user.name) if each.host == visit.host]
     return visit.show(
         "factor.html", 403 if told else 200, goal=goal, told=told,
         app=web.totp(user.name) is not None, passkeys=bool(known), recovery=web.recovery_left(user.name),
+        certificate=certificate, refused=found.told,
     )  # fmt: skip
 
 
@@ -158,7 +161,7 @@ async def check_code(visit: Visit) -> Response:
     goal, (_, user) = safe_path(visit.field("next", "/")), _who(visit)
     second, bounds = visit.site.second, visit.site.login.bounds
     if second.held(user.name, bounds.attempts, bounds.wait):
-        return _factor(visit, goal, _told_held(visit, user))
+        return await _factor(visit, goal, _told_held(visit, user))
     second.failures.add(user.name)
     kind = second.code(user.name, visit.field("code")[:40])
     if kind not in {"totp", "recovery"}:
@@ -168,7 +171,7 @@ async def check_code(visit: Visit) -> Response:
                 method="second factor", reason="the code is used" if kind else "the code is wrong",
             )
         )  # fmt: skip
-        return _factor(visit, goal, visit.say(_USED if kind else _WRONG))
+        return await _factor(visit, goal, visit.say(_USED if kind else _WRONG))
     second.failures.forget(user.name)
     if kind == "recovery":
         second.changed(visit, "a recovery code was used")

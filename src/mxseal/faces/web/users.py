@@ -24,7 +24,16 @@ KEY = Form(
     kinds={"key": "lines"},
     helps={"key": N_("The line of a .pub file, such as ~/.ssh/id_ed25519.pub")},
 )
-FORMS = (NEW, EDIT, PASSWORD, KEY)
+CERTIFICATE = Form(
+    "userconfig certificate add",
+    ("identity", "authority"),
+    labels={"identity": N_("Certificate"), "authority": N_("Authority")},
+    helps={
+        "identity": N_("sha256: and its fingerprint, email: and an address in it, or name: and its name"),
+        "authority": N_("For email and name: the custom authority that issues it"),
+    },
+)
+FORMS = (NEW, EDIT, PASSWORD, KEY, CERTIFICATE)
 _TITLE = N_("Users")
 
 
@@ -70,6 +79,7 @@ async def _user(
     edit: FormView | None = None,
     password: FormView | None = None,
     key: FormView | None = None,
+    certificate: FormView | None = None,
 ) -> Response:
     """The page of a user; forms that were sent and not taken are shown with what is wrong."""
     name = visit.part("name")
@@ -78,10 +88,12 @@ async def _user(
     if found is None:
         raise HTTPException(404)
     return visit.show(
-        "users/user.html", 422 if edit or password or key else 200, user=found,
+        "users/user.html", 422 if edit or password or key or certificate else 200, user=found,
         edit=edit or EDIT.blank(visit, {"full_name": found["full_name"], "role": found["role"]}),
         password=password or PASSWORD.blank(visit), key=key or KEY.blank(visit),
         keys=await visit.ask("userconfig sshkey list", name=name),
+        certificate=certificate or CERTIFICATE.blank(visit),
+        certificates=await visit.ask("userconfig certificate list", name=name),
         factors=await visit.ask("userconfig factor list", name=name),
         sessions=await visit.ask("userconfig session list", name=name),
     )  # fmt: skip
@@ -113,6 +125,22 @@ async def add_key(visit: Visit) -> Response:
 async def delete_key(visit: Visit) -> Response:
     answer = await visit.run(
         "userconfig sshkey delete", name=visit.part("name"), fingerprint=visit.field("fingerprint")
+    )
+    return visit.go(_address(visit), answer)
+
+
+@action(
+    "/system/users/{name}/certificate", title=_TITLE, place="system", runs=("userconfig certificate add",)
+)
+async def add_certificate(visit: Visit) -> Response:
+    view, answer = await CERTIFICATE.submit(visit, name=visit.part("name"))
+    return visit.go(_address(visit), answer) if answer.ok else await _user(visit, certificate=view)
+
+
+@action("/system/users/{name}/certificate-delete", runs=("userconfig certificate delete",))
+async def delete_certificate(visit: Visit) -> Response:
+    answer = await visit.run(
+        "userconfig certificate delete", name=visit.part("name"), identity=visit.field("identity")
     )
     return visit.go(_address(visit), answer)
 
