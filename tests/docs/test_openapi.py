@@ -48,4 +48,5 @@ def test_no_question_has_a_secret_or_a_file_in_its_url() -> None:
 
 def test_only_few_commands_are_questions_beyond_those_of_read_only() -> None:
     few = {" ".join(entry.words) for entry in registry().commands if entry.asked}
-    assert few == {"userconfig list", "userconfig sshkey list", "tokenconfig list"}
+    of_users = {"userconfig list", "userconfig sshkey list", "userconfig certificate list"}
+    assert few == of_users | {"tokenconfig list"}
