@@ -44,6 +44,7 @@ async def test_unknown_recipients_are_bounced_or_dropped_once_the_message_was_ta
     async with running(tmp_path / "home", port, made, prepare=keeping) as relay, greeted(port) as client:
         names = ["anna@example.com", "nobody@example.com", "bert@example.com", "noone@example.com"]
         assert (await client.message(*names)).startswith("250 ok:  Message 1 accepted")
+        await relay.quiet()
         acted = relay.told.of(LdapRecipientActed)
         assert [(act.action, act.rid, act.address) for act in acted] == [
             (no_match, 1, "nobody@example.com"),
@@ -70,6 +71,7 @@ async def test_a_message_to_nobody_who_is_known_is_gone_when_it_was_bounced(
     made = document(authority, port, slapd)
     async with running(tmp_path / "home", port, made, prepare=keeping) as relay, greeted(port) as client:
         assert (await client.message("nobody@example.com")).startswith("250 ")
+        await relay.quiet()
         assert await relay.gateway.spool.load(1) is None
         assert [event.mid for event in relay.told.of(MessageFinished)] == [1]
         assert relay.gateway.spool.count()[0] == 1
@@ -82,6 +84,7 @@ async def test_mail_goes_to_the_host_and_address_that_the_directory_names(
     made = document(authority, port, slapd, ldap_accept=None, ldap_routing={"query": "LDAP.routing"})
     async with running(tmp_path / "home", port, made, prepare=keeping) as relay, greeted(port) as client:
         assert (await client.message("udo@example.com", "bert@example.com")).startswith("250 ")
+        await relay.quiet()
         queued = await relay.gateway.spool.load(1)
         assert queued is not None
         assert [each.address for each in queued.recipients] == ["u@inside.test", "bert@example.com"]
@@ -97,6 +100,7 @@ async def test_a_route_of_a_recipient_survives_on_the_spool_and_is_taken(
     made |= route(sink.port)
     async with running(tmp_path / "home", port, made, prepare=keeping) as relay, greeted(port) as client:
         await client.message("udo@example.com")
+        await relay.quiet()
         queued = await relay.gateway.spool.load(1)
         assert queued is not None
         assert queued.recipients[0].route == "127.0.0.1:25"
@@ -123,6 +127,7 @@ async def test_the_envelope_sender_of_mail_from_inside_becomes_what_the_director
             ("other@example.com", "other@example.com"),
         ):
             assert (await client.message("to@elsewhere.test", sender=sender)).startswith("250 ")
+            await relay.quiet()
             mid = len(relay.told.of(MessageQueued))
             queued = await relay.gateway.spool.load(mid)
             assert queued is not None

@@ -30,6 +30,7 @@ def _names(document: Document) -> Iterator[Problem]:
         # A chain stands wherever a query can: they share their names.
         ("ldap_queries", document.ldap_queries, seen),
         ("ldap_chains", document.ldap_chains, seen),
+        ("ldap_groups", document.ldap_groups, set[str]()),
     )
     for field, entries, taken in lists:
         for entry in entries:
@@ -120,6 +121,45 @@ def _uses(document: Document) -> Iterator[Problem]:
                 yield Problem(path, text, "Choose another query")
 
 
+def _order(document: Document) -> Iterator[Problem]:
+    for listener in document.listeners:
+        accept, routing, masquerade = listener.ldap_accept, listener.ldap_routing, listener.ldap_masquerade
+        if accept and routing and (accept.at, routing.at) == ("work-queue", "conversation"):
+            path = key_path("listeners", listener.name, "ldap_routing", "at")
+            text = "recipients would get a route before it is known whether they exist"
+            yield Problem(path, text, "Set it to work-queue, or that of ldap_accept to conversation")
+        if masquerade is not None and masquerade.headers and masquerade.at == "conversation":
+            path = key_path("listeners", listener.name, "ldap_masquerade", "at")
+            yield Problem(path, "header fields are rewritten in the work queue only", "Set it to work-queue")
+
+
+def group_uses(document: Document) -> Iterator[tuple[str, str]]:
+    """(key's path, name of the group) of whatever names a directory group."""
+    for index, override in enumerate(document.tls_overrides):
+        for key in ("sender_group", "recipient_group"):
+            if (name := getattr(override, key)) is not None:
+                yield key_path("tls_overrides", index, key), name
+    for policy in document.mail_flow_policies:
+        for key in ("tls_sender_groups", "tls_recipient_groups"):
+            for name in getattr(policy, key):
+                yield key_path("mail_flow_policies", policy.name, key), name
+
+
+def _groups(document: Document) -> Iterator[Problem]:
+    known = kinds(document)
+    for group in document.ldap_groups:
+        path = key_path("ldap_groups", group.name, "query")
+        if group.query not in known:
+            yield Problem(path, f"there is no LDAP query called {group.query!r}", _known(known))
+        elif known[group.query] != "group":
+            text = f"{group.query!r} is of the kind {known[group.query]}, one of the kind group is needed"
+            yield Problem(path, text, "Choose another query")
+    names = {group.name for group in document.ldap_groups}
+    for path, name in group_uses(document):
+        if name not in names:
+            yield Problem(path, f"there is no directory group called {name!r}", _known(names))
+
+
 def _weak(document: Document) -> Iterator[Problem]:
     for profile in document.ldap_profiles:
         path = key_path("ldap_profiles", profile.name, "security")
@@ -136,5 +176,5 @@ def _weak(document: Document) -> Iterator[Problem]:
             )
 
 
-RULES: tuple[Rule, ...] = (_names, _profiles, _certificate, _queries, _chains, _uses)
+RULES: tuple[Rule, ...] = (_names, _profiles, _certificate, _queries, _chains, _uses, _order, _groups)
 ADVICE: tuple[Rule, ...] = (_weak,)

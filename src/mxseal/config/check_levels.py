@@ -26,13 +26,17 @@ def _anchor_names(document: Document) -> Iterator[Problem]:
 def _overrides(document: Document) -> Iterator[Problem]:
     for index, entry in enumerate(document.tls_overrides):
         path = key_path("tls_overrides", index)
-        if entry.sender is None and entry.recipient is None:
-            yield Problem(path, "neither sender nor recipient is set", "Set the one that it is for")
-        elif entry.sender is not None and entry.recipient is not None:
+        subjects = ("sender", "recipient", "sender_group", "recipient_group")
+        found = [key for key in subjects if getattr(entry, key) is not None]
+        if not found:
+            yield Problem(
+                path, "neither sender nor recipient is set, nor a group", "Set the one that it is for"
+            )
+        elif len(found) > 1:
             yield Problem(
                 path,
-                "both sender and recipient are set",
-                "Make two entries: one holds for the sender, one for the recipient",
+                f"both {found[0]} and {found[1]} are set",
+                "Make two entries: each holds for one of them",
             )
 
 

@@ -9,7 +9,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from mxseal.config.model_ldap import Ldap, LdapChain, LdapProfile, LdapQuery, LdapRewrite, LdapUse
+from mxseal.config.model_ldap import (
+    Ldap,
+    LdapChain,
+    LdapGroup,
+    LdapMasquerade,
+    LdapProfile,
+    LdapQuery,
+    LdapRewrite,
+    LdapUse,
+    Undecided,
+)
 from mxseal.config.table import Table
 from mxseal.config.values import (
     CertificateIdentity,
@@ -32,7 +42,18 @@ from mxseal.config.values import (
     WebhookUrl,
 )
 
-__all__ = ["Ldap", "LdapChain", "LdapProfile", "LdapQuery", "LdapRewrite", "LdapUse", "Table"]
+__all__ = [
+    "Ldap",
+    "LdapChain",
+    "LdapGroup",
+    "LdapMasquerade",
+    "LdapProfile",
+    "LdapQuery",
+    "LdapRewrite",
+    "LdapUse",
+    "Table",
+    "Undecided",
+]
 """Of other modules, and found here too."""
 
 ReceivingLevel = Literal["off", "preferred", "required", "preferred-verify", "required-verify"]
@@ -104,9 +125,9 @@ class Listener(Table):
     """Asks a directory whether recipients exist: those of mail from hosts that may not relay."""
     ldap_routing: LdapRewrite | None = None
     """Asks a directory for the host and address that such recipients' mail goes to."""
-    ldap_masquerade: LdapRewrite | None = None
-    """Asks a directory for the address that the envelope sender becomes: of mail from hosts that may
-    relay."""
+    ldap_masquerade: LdapMasquerade | None = None
+    """Asks a directory for the address that the envelope sender becomes, and those in chosen header fields:
+    of mail from hosts that may relay."""
     limits: ListenerLimits = ListenerLimits()
 
 
@@ -161,6 +182,13 @@ class MailFlowPolicy(Table):
     tls: ReceivingLevel = "off"
     tls_senders: tuple[SenderPattern, ...] = ()
     """Envelope senders whose mail is taken over TLS only, whatever the level (reference §3.1)."""
+    tls_sender_groups: tuple[Name, ...] = ()
+    """The same for members of these directory groups (`[[ldap_groups]]`)."""
+    tls_recipient_groups: tuple[Name, ...] = ()
+    """Members of these directory groups get mail over TLS only."""
+    tls_groups_unavailable: Undecided = "defer"
+    """Where no server says who belongs to these groups. defer: 4xx to a client without TLS; member: TLS is
+    demanded; no-member: it is not."""
     limits: PolicyLimits = PolicyLimits()
 
 
@@ -289,11 +317,17 @@ class Ssl(Table):
 
 class TlsOverride(Table):
     """`[[tls_overrides]]`: a delivery level by sender or recipient, which outranks the destination (reference
-    §3.6); the first entry that matches counts. Exactly one of `sender` and `recipient` is set."""
+    §3.6); the first entry that matches counts. Exactly one of the first four keys is set."""
 
     sender: SenderPattern | None = None
     recipient: SenderPattern | None = None
+    sender_group: Name | None = None
+    """Members of this directory group (`[[ldap_groups]]`) as senders."""
+    recipient_group: Name | None = None
     tls: DeliveryLevel
+    unavailable: Undecided = "defer"
+    """Where no server says who belongs to the group. defer: the message waits in the queue; member: the level
+    holds; no-member: it does not."""
 
 
 class AlertRecipient(Table):
@@ -498,6 +532,7 @@ class Document(Table):
     ldap_profiles: tuple[LdapProfile, ...] = ()
     ldap_queries: tuple[LdapQuery, ...] = ()
     ldap_chains: tuple[LdapChain, ...] = ()
+    ldap_groups: tuple[LdapGroup, ...] = ()
     dns: Dns = Dns()
     ssh: Ssh = Ssh()
     web: Web = Web()

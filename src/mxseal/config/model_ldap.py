@@ -10,6 +10,10 @@ from mxseal.config.table import Table
 from mxseal.config.values import HostPort, LdapAttribute, Name, Seconds
 from mxseal.ldap.values import Kind
 
+MasqueradeHeader = Literal["from", "sender", "reply-to", "to", "cc"]
+Undecided = Literal["defer", "member", "no-member"]
+"""What somebody is taken for about whom no directory answers."""
+
 
 class LdapUse(Table):
     """What a listener asks a directory, and what happens where the directory can't be asked."""
@@ -17,21 +21,41 @@ class LdapUse(Table):
     query: Name
     """A query of the right kind, or a chain of them."""
     at: Literal["conversation", "work-queue"] = "conversation"
-    """conversation: the client is told at each recipient; work-queue: the directory is asked once the whole
-    message has come, and no client learns which addresses there are."""
+    """conversation: the client is told at each recipient; work-queue: the directory is asked once the message
+    is in the queue, and no client learns which addresses there are."""
     no_match: Literal["bounce", "drop"] = "bounce"
     """In the work queue, of a recipient that the directory does not know: tell the sender, or nobody."""
     unavailable: Literal["defer", "accept"] = "defer"
-    """Where no server answers. defer: 4xx to the client, who comes again; accept: as if the recipient were
-    known."""
+    """Where no server answers. defer: in the conversation 4xx to the client, who comes again, in the work
+    queue the message waits; accept: as if the recipient were known."""
 
 
 class LdapRewrite(Table):
     """What a listener lets a directory change of a message, once its content has come."""
 
     query: Name
+    at: Literal["conversation", "work-queue"] = "work-queue"
+    """conversation: before the message is acknowledged; work-queue: behind it."""
     unavailable: Literal["defer", "accept"] = "defer"
-    """Where no server answers. defer: 4xx to the client, who comes again; accept: nothing is changed."""
+    """Where no server answers. defer: in the conversation 4xx to the client, who comes again, in the work
+    queue the message waits; accept: nothing is changed."""
+
+
+class LdapMasquerade(LdapRewrite):
+    """What a listener lets a directory make of addresses of this organisation."""
+
+    headers: tuple[MasqueradeHeader, ...] = ()
+    """Header fields whose addresses are looked up beside the envelope sender; in the work queue."""
+
+
+class LdapGroup(Table):
+    """`[[ldap_groups]]`: a group of a directory, by which policies know people."""
+
+    name: Name
+    query: Name
+    """A group query, or a chain of them."""
+    group: Annotated[str, Field(min_length=1, max_length=1024)]
+    """Its DN: what {g} stands for in the query."""
 
 
 class Ldap(Table):

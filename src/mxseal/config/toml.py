@@ -29,6 +29,7 @@ NAMED = {
     "ldap_profiles": "name",
     "ldap_queries": "name",
     "ldap_chains": "name",
+    "ldap_groups": "name",
 }
 """Arrays of tables, and the key that tells their entries apart."""
 

@@ -220,7 +220,7 @@ class Worker:
         self.spool.limits = self._limits(document)
         self.logs.configure(document)
         self.directories.adopt(prepared.book)
-        self.queue.configure(document)
+        self.queue.configure(document, prepared.book.question)
         await self.listeners.put_in_force(prepared.receptions, prepared.sockets)
         if not self._running:
             self._running = True

@@ -18,11 +18,12 @@ __all__ = [
     "LdapConnectionFailed",
     "LdapFailed",
     "LdapMessageDeferred",
+    "LdapMessageRequeued",
     "LdapRecipientActed",
     "LdapRecipientUndecided",
 ]
 
-LdapAction = Literal["bounce", "drop", "reroute", "masquerade"]
+LdapAction = Literal["bounce", "drop", "reroute", "masquerade", "group"]
 LdapStage = Literal["lookup", "connect", "starttls", "handshake", "verification", "bind"]
 
 
@@ -155,9 +156,11 @@ class LdapRecipientActed(Event, frozen=True, kw_only=True, tag=True):
     address: str
     """As the client gave it."""
     to: str = ""
-    """The address that it became."""
+    """The address that it became, or the group that it belongs to."""
     route: str = ""
     """The next hop that was named, host:port."""
+    header: str = ""
+    """The header field that it stands in; empty: it is the envelope's."""
 
 
 class LdapMessageDeferred(Event, frozen=True, kw_only=True, tag=True):
@@ -166,3 +169,11 @@ class LdapMessageDeferred(Event, frozen=True, kw_only=True, tag=True):
     mid: int
     icid: int
     reason: str
+
+
+class LdapMessageRequeued(Event, frozen=True, kw_only=True, tag=True):
+    """A message stays in the work queue, since a directory did not answer. It is asked again."""
+
+    mid: int
+    reason: str
+    next_attempt: float

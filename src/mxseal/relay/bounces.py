@@ -114,6 +114,7 @@ async def _compose(
             smtputf8=about.smtputf8,
             eightbit=True,
             dsn_for=about.mid,
+            asks=queue.workqueue.own,
         ),
         recipient=Recipient(rid=0, address=about.sender, next_attempt=now),
         content=content,

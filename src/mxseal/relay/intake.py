@@ -18,7 +18,7 @@ from mxseal.relay.queue import Queue
 from mxseal.relay.recorder import Recorder
 from mxseal.relay.resolver import Resolver
 from mxseal.relay.revocation import held_against
-from mxseal.relay.sorting import Sorting, sorting
+from mxseal.relay.sorting import Sorting, sortings
 from mxseal.relay.verification import Revoking, no_lists, trusted_lists
 from mxseal.smtp import replies
 from mxseal.smtp.server import ServerSettings
@@ -112,7 +112,9 @@ class Reception(msgspec.Struct, frozen=True):
     accepting: Acceptance | None = None
     """The directory that is asked whether recipients exist."""
     sorting: Sorting | None = None
-    """What directories are asked at the end of a message."""
+    """What directories are asked at the end of a message, before it is acknowledged."""
+    later: Sorting | None = None
+    """What they are asked behind that, in the work queue."""
 
     def settings(self, judgement: Judgement | None) -> ServerSettings:
         """What a connection offers under its policy; None: it is about to be refused."""
@@ -139,6 +141,7 @@ def receptions(
     recipients = RecipientAccessTable(document.recipient_access.domains)
     ssl = document.ssl.inbound
     versions = chosen("inbound", ssl.profile, ssl.protocols, ssl.ciphers).versions
+    asked = [sortings(listener, document, questions) for listener in document.listeners]
     return [
         Reception(
             listener=listener,
@@ -149,10 +152,11 @@ def receptions(
             ours=msgspec.structs.replace(ours(listener), versions=versions),
             postmaster=document.postmaster or _own_postmaster(document),
             accepting=acceptance(listener.ldap_accept, questions),
-            sorting=sorting(listener, questions),
+            sorting=early,
+            later=late,
             trust=trusted_lists(document.trust),
         )
-        for listener in document.listeners
+        for listener, (early, late) in zip(document.listeners, asked, strict=True)
     ]
 
 

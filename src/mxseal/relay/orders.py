@@ -10,6 +10,7 @@ import msgspec
 
 from mxseal.config.model import DeliveryLevel
 from mxseal.events.types import MessageFinished, RecipientsDeleted
+from mxseal.relay.outcomes import postponed
 from mxseal.relay.queue import Queue
 from mxseal.relay.routing import Target
 from mxseal.storage.ports import Outcome, Queued
@@ -59,15 +60,7 @@ async def deliver_now(queue: Queue, selection: Selection) -> int:
     count = 0
     async for queued in _messages(queue, selection.mids):
         outcomes = [
-            Outcome(
-                mid=queued.envelope.mid,
-                rid=r.rid,
-                done=False,
-                attempts=r.attempts,
-                next_attempt=now,
-                last_error=r.last_error,
-                warned=r.warned,
-            )
+            postponed(queued.envelope.mid, r, now)
             for r in queued.recipients
             if r.next_attempt > now and selection.concerns(r.address)
         ]

@@ -18,13 +18,15 @@ import msgspec
 from mxseal.clock import Clock, Timer
 from mxseal.config.model import Document
 from mxseal.events.bus import Bus
-from mxseal.events.types import MessageFinished, RecipientBounced, RecipientDelayed
-from mxseal.mail.status import words
+from mxseal.events.types import MessageFinished
+from mxseal.relay.acceptance import Questions
 from mxseal.relay.atwork import BODY_BYTES, MESSAGES, RECIPIENTS, AtWork
 from mxseal.relay.bounces import Notice, Verdict, bounce, store, warning
 from mxseal.relay.jumps import Ages, farthest
+from mxseal.relay.outcomes import postponed, told
 from mxseal.relay.places import Places
 from mxseal.relay.routing import Routing, Target, own_level, retry_delay
+from mxseal.relay.workqueue import WorkQueue
 from mxseal.storage.board import Row
 from mxseal.storage.ports import INLINE_BYTES, Outcome, Queued, Recipient, Spool, StorageRefused
 
@@ -98,6 +100,7 @@ class Queue:
         self._document = Document()
         self._routing = Routing(self._document)
         self._at_work = AtWork()
+        self.workqueue = WorkQueue(self)
         self._unstaffed: dict[Target, Lane] = {}
         """Lanes without a worker, because all connections were taken."""
         self._places = Places(row)
@@ -115,9 +118,11 @@ class Queue:
 
     # --- life ---------------------------------------------------------------------------------------------
 
-    def configure(self, document: Document) -> None:
-        """Routes and controls for what comes next; deliveries at work keep theirs."""
+    def configure(self, document: Document, questions: Questions = lambda _name: None) -> None:
+        """Routes, controls and questions to directories for what comes next; deliveries at work keep
+        theirs."""
         self._document = document
+        self.workqueue.configure(document, questions)
         self._routing = Routing(document)
         self._staff_waiting()
 
@@ -162,13 +167,41 @@ class Queue:
         """A message that was just stored. Where too many are at work it waits on the spool."""
         if self._stopping or queued.envelope.mid in self._at_work:
             return  # a look at the spool may come between the commit of a message and this, and find it
-        if self.suspended or self._at_work.full:
+        asks = queued.envelope.asks is not None
+        if (self.suspended and not asks) or self._at_work.full:
             self._more_due = True
             self._shed()
             return
         if body is not None and self._at_work.body_bytes + len(body) > BODY_BYTES:
             body = None
-        self._put_to_work(queued, body)
+        if asks:
+            self._ask(queued, body, fresh=True)
+        else:
+            self._put_to_work(queued, body)
+
+    def _ask(self, queued: Queued, body: bytes | None, *, fresh: bool) -> None:
+        """Directories come first: what they say is written down before anything is delivered."""
+        self._at_work.enter(queued, 1)
+        self._at_work.body_bytes += len(body or b"")
+        self._spawn(self._asked(Job(queued, queued.recipients, body, self.clock.monotonic()), fresh=fresh))
+
+    async def _asked(self, job: Job, *, fresh: bool) -> None:
+        found = None
+        try:
+            found = await self.workqueue.sort(job.queued, fresh=fresh)
+        except StorageRefused:
+            self._at_work.came_back(job.queued.envelope.mid)
+        except BaseException:
+            self._at_work.came_back(job.queued.envelope.mid)
+            raise
+        finally:
+            self._leave(job)
+        if found is not None:
+            left, head = found
+            body = job.body
+            if head is not None and body is not None:
+                body = head.data + body[head.skip :]
+            self.add(left, body)
 
     def _put_to_work(self, queued: Queued, body: bytes | None) -> None:
         groups: dict[Target, list[Recipient]] = {}
@@ -189,7 +222,10 @@ class Queue:
     def target_of(self, queued: Queued, recipient: Recipient) -> Target:
         """Where a recipient's copy of a message goes, at which level."""
         message = queued.envelope
-        return self._routing.target_of(recipient.address, message.sender, own_level(message), recipient.route)
+        level = own_level(message)
+        return self._routing.target_of(
+            recipient.address, message.sender, level, recipient.route, recipient.groups
+        )
 
     def _enter(self, target: Target, job: Job) -> None:
         lane = self.lanes.get(target)
@@ -223,23 +259,11 @@ class Queue:
     async def _postpone(self, jobs: list[Job]) -> None:
         """Put jobs off that were not attempted; that is no attempt."""
         due = self.clock.now() + _POSTPONED_SECONDS
-        outcomes = [
-            Outcome(
-                mid=job.queued.envelope.mid,
-                rid=r.rid,
-                done=False,
-                attempts=r.attempts,
-                next_attempt=due,
-                last_error=r.last_error,
-                warned=r.warned,
-            )
-            for job in jobs
-            for r in job.recipients
-        ]
+        outcomes = [postponed(job.queued.envelope.mid, each, due) for job in jobs for each in job.recipients]
         await self.keep(outcomes, [])
         for job in jobs:
             self._leave(job)
-        self._arm(due)
+        self.arm(due)
 
     def staff(self, lane: Lane) -> None:
         """See to it that somebody delivers what waits in the lane."""
@@ -337,7 +361,8 @@ class Queue:
         if failures:
             lane.last_error = f"{failures[-1].code} {failures[-1].text}"
         outcomes = [self._outcome(job, verdict, now) for verdict in final]
-        self._tell(job, final, outcomes)
+        for event in told(job.queued, final, outcomes, now):
+            self.bus.publish(event)
         self._spawn(self._settle(job, final, outcomes))
 
     async def _settle(self, job: Job, final: Sequence[Verdict], outcomes: Sequence[Outcome]) -> None:
@@ -362,7 +387,7 @@ class Queue:
             self.bus.publish(MessageFinished(at=now, mid=mid))
         waits = [o.next_attempt for o in outcomes if not o.done]
         if waits:
-            self._arm(min(waits))
+            self.arm(min(waits))
 
     async def _composed(
         self, job: Job, verdicts: Sequence[Verdict], outcomes: Sequence[Outcome]
@@ -412,41 +437,9 @@ class Queue:
                 await self._pause(_RETRY_SETTLE)
         return finished
 
-    def _tell(self, job: Job, verdicts: Sequence[Verdict], outcomes: Sequence[Outcome]) -> None:
-        envelope, now = job.queued.envelope, self.clock.now()
-        for verdict, outcome in zip(verdicts, outcomes, strict=True):
-            recipient = verdict.recipient
-            if verdict.kind == "deferred":
-                self.bus.publish(
-                    RecipientDelayed(
-                        at=now,
-                        dcid=verdict.dcid,
-                        mid=envelope.mid,
-                        rid=recipient.rid,
-                        sender=envelope.sender,
-                        recipient=recipient.address,
-                        status=verdict.status,
-                        reason=words(verdict.status),
-                        code=verdict.code,
-                        lines=verdict.lines,
-                        next_attempt=outcome.next_attempt,
-                    )
-                )
-            elif verdict.kind == "bounced" and envelope.sender:
-                self.bus.publish(
-                    RecipientBounced(
-                        at=now,
-                        dcid=verdict.dcid,
-                        mid=envelope.mid,
-                        rid=recipient.rid,
-                        sender=envelope.sender,
-                        recipient=recipient.address,
-                        status=verdict.status,
-                        reason=words(verdict.status),
-                        code=verdict.code,
-                        lines=verdict.lines,
-                    )
-                )
+    def age(self, queued: Queued) -> float:
+        """Seconds for which a message is in the queue, less those that the clock was put forward."""
+        return self._ages.age(queued.envelope.queued_at)
 
     async def _pause(self, seconds: float) -> None:
         done = asyncio.get_running_loop().create_future()
@@ -458,7 +451,7 @@ class Queue:
         delivery = self._document.delivery
         if verdict.kind != "deferred":
             return verdict
-        too_old = self._ages.age(job.queued.envelope.queued_at) >= delivery.expiry
+        too_old = self.age(job.queued) >= delivery.expiry
         if too_old or verdict.recipient.attempts + 1 >= delivery.max_retries:
             return verdict.expired()
         return verdict
@@ -471,7 +464,7 @@ class Queue:
         chance = secrets.randbelow(1 << 20) / (1 << 20)
         wait = retry_delay(attempts, delivery.first_retry, delivery.longest_retry, chance)
         patience = delivery.delay_warning
-        age = self._ages.age(envelope.queued_at)
+        age = self.age(job.queued)
         late = patience is not None and age >= patience and envelope.sender != ""
         return Outcome(
             mid=envelope.mid,
@@ -488,7 +481,7 @@ class Queue:
             self._at_work.body_bytes -= len(job.body)
         again = self._at_work.leave(job.queued.envelope.mid)
         if again:
-            self._arm(self.clock.now() + _RETRY_SETTLE)
+            self.arm(self.clock.now() + _RETRY_SETTLE)
         if self._more_due and self._at_work.half_empty and not self._stopping:
             self._more_due = False
             self._spawn(self._refill())
@@ -503,7 +496,8 @@ class Queue:
 
     # --- time -----------------------------------------------------------------------------------------------
 
-    def _arm(self, due: float) -> None:
+    def arm(self, due: float) -> None:
+        """Look at the spool at this moment of the wall clock, or before."""
         now = self.clock.now()
         if due > farthest(now, self._document.delivery.longest_retry)[0]:
             due = now + _RETRY_SETTLE  # the clock was put back since `due` was set: a look recalls it
@@ -524,7 +518,7 @@ class Queue:
             self._more_due = True
             return
         if not self.bus.ready():  # a log that can't be written takes no further story
-            self._arm(self.clock.now() + _RETRY_SETTLE)
+            self.arm(self.clock.now() + _RETRY_SETTLE)
             return
         self._refilling = True
         now = self._ages.look()
@@ -535,7 +529,7 @@ class Queue:
             found = await self.spool.due(now, limit)
             following = await self.spool.next_due(now)
         except StorageRefused:
-            self._arm(now + _RETRY_SETTLE)
+            self.arm(now + _RETRY_SETTLE)
             return
         finally:
             self._refilling = False
@@ -546,14 +540,16 @@ class Queue:
                 self._at_work.seen_due(queued)
             elif self._at_work.full:
                 self._more_due = True
+            elif queued.envelope.asks is not None:
+                self._ask(queued, None, fresh=False)
             else:
                 self._put_to_work(queued, None)
         if self._at_work.full:
             self._shed()
         if self._more_due and not len(self._at_work):
-            self._arm(now + _RETRY_SETTLE)
+            self.arm(now + _RETRY_SETTLE)
         if following is not None:
-            self._arm(following)
+            self.arm(following)
 
     # --- orders of an administrator -------------------------------------------------------------------------
 

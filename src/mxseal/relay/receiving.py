@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from mxseal.directory.questions import Match
 from mxseal.events.directory import LdapMessageDeferred, LdapRecipientUndecided
 from mxseal.events.types import (
     ConnectionRefused,
     MessageAborted,
-    MessageFinished,
     MessageQueued,
     MessageReceived,
     MessageStarted,
@@ -24,7 +25,8 @@ from mxseal.mail.received import Received, render
 from mxseal.relay.acceptance import Acceptance
 from mxseal.relay.access import Judgement, canonical_domain
 from mxseal.relay.intake import Intake, Reception
-from mxseal.relay.sorting import Sorted, Sorting, Turned, turn_away
+from mxseal.relay.sorting import Letter, Sorted, Sorting
+from mxseal.relay.workqueue import mark
 from mxseal.smtp import replies
 from mxseal.smtp.grammar import split_address
 from mxseal.smtp.wire import Mail, Rcpt, Reply
@@ -283,52 +285,70 @@ class Receiving:
             identity=self._connection.identity,
             direction="outbound" if relayed else "inbound",
         )
-        turned: tuple[Turned, ...] = ()
-        sender, recipients = self._sender, tuple(self._recipients)
-        for recipient in recipients:
+        for recipient in self._recipients:
             recipient.next_attempt = now
-        if self._reception.sorting is not None:
-            found = await self._sort(self._reception.sorting, now, relayed=relayed)
-            if isinstance(found, Fault):
-                return replies.DIRECTORY_UNAVAILABLE
-            sender, recipients, turned = found.sender, found.recipients, found.turned
-        envelope = Envelope(
+        letter = Letter(
             mid=self._mid,
-            sender=sender,
-            size=self._incoming.size,
-            queued_at=now,
+            now=now,
+            sender=self._sender,
+            recipients=tuple(self._recipients),
+            relayed=relayed,
             smtputf8=self._smtputf8,
-            eightbit=self._eightbit,
-            icid=self._connection.icid,
         )
+        found = await self._sort(letter, self._reception.sorting)
+        if isinstance(found, Fault):
+            return replies.DIRECTORY_UNAVAILABLE
+        letter = msgspec.structs.replace(letter, sender=found.sender, recipients=found.recipients)
+        envelope, recipients = await self._ready(letter, self._reception.later)
         try:
             await self._incoming.commit(envelope, recipients)
         except StorageRefused as refusal:
             self._told_aborted(str(refusal))
             return _storage_reply(refusal)
         intake.publish(MessageQueued, mid=self._mid, icid=self._connection.icid)
-        queued: Queued | None = Queued(envelope=envelope, recipients=recipients)
-        if turned and queued is not None:
-            queued = await turn_away(intake.queue, queued, turned)
-        if queued is not None:
-            intake.queue.add(queued, self._incoming.body)
-        else:
-            intake.publish(MessageFinished, mid=self._mid)
+        intake.queue.add(Queued(envelope=envelope, recipients=recipients), self._incoming.body)
         return replies.accepted(self._mid)
 
-    async def _sort(self, sorting: Sorting, now: float, *, relayed: bool) -> Sorted | Fault:
+    async def _ready(self, letter: Letter, later: Sorting | None) -> tuple[Envelope, tuple[Recipient, ...]]:
+        """As it is stored. What the work queue would ask and is known already is not asked there again."""
+        assert self._incoming is not None
+        asks = None
+        if later is not None and later.wants(relayed=letter.relayed):
+            known = await later.known(letter) if not later.headers(relayed=letter.relayed) else None
+            if known is None or known.turned:
+                asks = mark(self._reception.listener.name, relayed=letter.relayed)
+            else:
+                letter = msgspec.structs.replace(letter, sender=known.sender, recipients=known.recipients)
+                self._tell(known)
+        envelope = Envelope(
+            mid=letter.mid,
+            sender=letter.sender,
+            size=self._incoming.size,
+            queued_at=letter.now,
+            smtputf8=self._smtputf8,
+            eightbit=self._eightbit,
+            icid=self._connection.icid,
+            asks=asks,
+        )
+        return envelope, letter.recipients
+
+    async def _sort(self, letter: Letter, sorting: Sorting | None) -> Sorted | Fault:
         """What the directories say of the envelope. Without an answer the client keeps the message."""
-        recipients = self._recipients
-        found = await sorting.sort(self._mid, now, self._sender, recipients, relayed=relayed)
+        if sorting is None or not sorting.wants(relayed=letter.relayed):
+            return Sorted(letter.sender, letter.recipients)
+        found = await sorting.sort(letter)
         if isinstance(found, Fault):
             icid = self._connection.icid
             self._intake.publish(LdapMessageDeferred, mid=self._mid, icid=icid, reason=found.text)
             self._refuse(replies.DIRECTORY_UNAVAILABLE)
             self._told_aborted(replies.DIRECTORY_UNAVAILABLE.text)
         else:
-            for act in found.acts:
-                self._intake.bus.publish(act)
+            self._tell(found)
         return found
+
+    def _tell(self, found: Sorted) -> None:
+        for act in found.acts:
+            self._intake.bus.publish(act)
 
     # --- the end --------------------------------------------------------------------------------------------
 

@@ -104,21 +104,29 @@ class Routing:
         return found
 
     def target_of(
-        self, recipient: str, sender: str = "", level: DeliveryLevel | None = None, route: str = ""
+        self,
+        recipient: str,
+        sender: str = "",
+        level: DeliveryLevel | None = None,
+        route: str = "",
+        groups: Sequence[str] = (),
     ) -> Target:
         """Where one recipient of a message goes. `level` is the message's own, which outranks the overrides;
-        they outrank the destination (reference §3.6). `route`: the next hop that a directory names."""
-        found = self._by_rules(recipient, sender, level)
+        they outrank the destination (reference §3.6). `route`: the next hop that a directory names; `groups`:
+        what it says of sender and recipient, as `storage.ports.Recipient` has them."""
+        found = self._by_rules(recipient, sender, level, groups)
         if not route:
             return found
         return msgspec.structs.replace(found, domain="", hosts=(split_host_port(route),))
 
-    def _by_rules(self, recipient: str, sender: str, level: DeliveryLevel | None) -> Target:
+    def _by_rules(
+        self, recipient: str, sender: str, level: DeliveryLevel | None, groups: Sequence[str]
+    ) -> Target:
         domain = mail_domain(recipient)
         if level is not None:
             return self.target(domain, level, "message")
         for override in self._overrides:
-            if (origin := _origin(override, sender, recipient)) is not None:
+            if (origin := _origin(override, sender, recipient, groups)) is not None:
                 return self.target(domain, override.tls, origin)
         return self.target(domain)
 
@@ -165,8 +173,11 @@ def mail_domain(address: str) -> str:
         return domain  # the resolver will say that there is no such domain
 
 
-def _origin(override: TlsOverride, sender: str, recipient: str) -> str | None:
+def _origin(override: TlsOverride, sender: str, recipient: str, groups: Sequence[str]) -> str | None:
     """What an override is called when it concerns a message; None when it does not."""
+    for side, name in (("sender", override.sender_group), ("recipient", override.recipient_group)):
+        if name is not None:
+            return f"{side} group {name}" if f"{side} {name}" in groups else None
     if override.sender is not None:
         return f"sender override {override.sender}" if matches(override.sender, sender) else None
     if override.recipient is not None and matches(override.recipient, recipient):

@@ -135,7 +135,10 @@ def _acted(event: facts.LdapRecipientActed) -> list[Line]:
     about = f"MID {event.mid}" if event.rid is None else f"MID {event.mid} RID {event.rid}"
     query, address = event.query, _cut(event.address)
     if event.action == "masquerade":
+        about = f"{about} {event.header}:" if event.header else about
         return [("Info", f"LDAP: Masquerade query {query} {about} address {address} to {_cut(event.to)}")]
+    if event.action == "group":
+        return [("Info", f"LDAP: Group query {query} {about} address {address} is in {_cut(event.to)}")]
     text = f"LDAP: {event.action.capitalize()} query {query} {about} address {address}"
     if event.action == "reroute":
         host = event.route.removesuffix(":25")
@@ -144,9 +147,14 @@ def _acted(event: facts.LdapRecipientActed) -> list[Line]:
 
 
 def _deferred(event: facts.LdapMessageDeferred) -> list[Line]:
-    # The reference says this of a message that stays in its own queue; here it stays with the client.
+    # Ours: the message stays with the client.
     reason = _cut(event.reason)
     return [("Warning", f"LDAP: unable to process, MID {event.mid} ICID {event.icid} put off: {reason}")]
+
+
+def _requeued(event: facts.LdapMessageRequeued) -> list[Line]:
+    # Reference §7.1; the reason is ours.
+    return [("Warning", f"LDAP: unable to process, MID {event.mid} requeued: {_cut(event.reason)}")]
 
 
 def _reached(event: facts.LdapConnected) -> list[Line]:
@@ -164,6 +172,7 @@ MAIL_TABLE: dict[type[Event], Callable[[Any], list[Line]]] = {
     facts.LdapRecipientUndecided: _undecided,
     facts.LdapRecipientActed: _acted,
     facts.LdapMessageDeferred: _deferred,
+    facts.LdapMessageRequeued: _requeued,
 }
 """What the mail log tells."""
 MAIL_SILENT: frozenset[type[Event]] = frozenset(

@@ -331,13 +331,16 @@ COUNTED: dict[type[Event], tuple[Counted, ...]] = {
         Counted(
             _counter(
                 "ldap_actions",
-                "Recipients and senders that a directory's answer changed",
-                action=("bounce", "drop", "reroute", "masquerade"),
+                "Recipients and senders of whom a directory's answer changed something",
+                action=("bounce", "drop", "reroute", "masquerade", "group"),
             ),
             lambda event: (event.action,),
         ),
     ),
     directory.LdapMessageDeferred: _one("ldap_messages_deferred", "Messages put off without a directory"),
+    directory.LdapMessageRequeued: _one(
+        "ldap_messages_requeued", "Times that a message had to stay in the work queue without a directory"
+    ),
     directory.LdapRecipientUndecided: (
         Counted(
             _counter(

@@ -105,6 +105,9 @@ class Recipient(msgspec.Struct, kw_only=True):
     """Whether the sender was told of the delay."""
     route: str = ""
     """The next hop that a directory names for this recipient, host:port; empty: as for its domain."""
+    groups: tuple[str, ...] = ()
+    """Directory groups of the document that the message is known to concern: 'sender NAME', 'recipient
+    NAME'."""
 
 
 class Envelope(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,6 +125,8 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     """The message that this delivery status notification is about."""
     tls_level: str | None = None
     """The message's own level of delivery, which outranks all rules; None: it has none."""
+    asks: str | None = None
+    """What directories are still to be asked about before anything is delivered; None: nothing."""
 
 
 class Queued(msgspec.Struct, frozen=True, kw_only=True):
@@ -142,6 +147,25 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     next_attempt: float = 0.0
     last_error: str = ""
     warned: bool = False
+
+
+class Head(msgspec.Struct, frozen=True):
+    """A header in the place of the one that came."""
+
+    data: bytes
+    skip: int
+    """How many bytes at the beginning of the content it stands for."""
+
+
+class Amendment(msgspec.Struct, frozen=True, kw_only=True):
+    """What directories change of a message in the queue."""
+
+    mid: int
+    sender: str | None = None
+    """None: as it was."""
+    head: Head | None = None
+    recipients: tuple[Recipient, ...] = ()
+    """Those with another address, route or groups; their attempts stay as they are on the spool."""
 
 
 class Incoming(Protocol):
@@ -197,6 +221,10 @@ class Spool(Protocol):
 
     async def set_level(self, mid: int, level: str | None) -> bool:
         """Keep a message's own level of delivery; None takes it away. Gives whether there is the message."""
+        ...
+
+    async def amend(self, amendment: Amendment) -> None:
+        """Change a message, and note that no directory is to be asked any more: all of it, or nothing."""
         ...
 
     async def browse(self, after: int, limit: int) -> list[Queued]:

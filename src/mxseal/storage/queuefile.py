@@ -43,7 +43,17 @@ CREATE INDEX in_files ON messages(size) WHERE body IS NULL;
 rows."""
 _TO_2 = "ALTER TABLE messages ADD COLUMN tls_level TEXT;"
 _TO_3 = "ALTER TABLE recipients ADD COLUMN route TEXT;"
-SCHEMA = Schema(_VERSION_0, (_TO_1, _TO_2, _TO_3), frozenset({"messages", "recipients"}))
+_TO_4 = """
+ALTER TABLE messages ADD COLUMN asks TEXT;
+ALTER TABLE messages ADD COLUMN masked TEXT;
+ALTER TABLE messages ADD COLUMN head BLOB;
+ALTER TABLE messages ADD COLUMN skip INTEGER;
+ALTER TABLE messages ADD COLUMN head_crc INTEGER;
+ALTER TABLE recipients ADD COLUMN groups TEXT;
+"""
+"""`masked` and `head` are the sender and the header that a directory put in the place of those that came,
+which stay: the content need not be written anew."""
+SCHEMA = Schema(_VERSION_0, (_TO_1, _TO_2, _TO_3, _TO_4), frozenset({"messages", "recipients"}))
 
 
 class Opened(msgspec.Struct):

@@ -11,10 +11,20 @@ import zlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from mxseal.storage.ports import Envelope, Recipient
+from mxseal.storage.ports import Envelope, Queued, Recipient
 
-MESSAGE_COLUMNS = "mid, sender, size, queued_at, smtputf8, eightbit, icid, dsn_for, body, crc, tls_level"
-RECIPIENT_COLUMNS = "mid, rid, address, attempts, next_attempt, last_error, warned, crc, route"
+MESSAGE_COLUMNS = (
+    "mid, sender, size, queued_at, smtputf8, eightbit, icid, dsn_for, body, crc, tls_level, asks, masked, "
+    "head, skip, head_crc"
+)
+RECIPIENT_COLUMNS = "mid, rid, address, attempts, next_attempt, last_error, warned, crc, route, groups"
+
+MESSAGE = (
+    "m.mid, coalesce(m.masked, m.sender), m.size + coalesce(length(m.head) - m.skip, 0), m.queued_at, "
+    "m.smtputf8, m.eightbit, m.icid, m.dsn_for, m.tls_level, m.asks"
+)
+RECIPIENT = "r.rid, r.address, r.attempts, r.next_attempt, r.last_error, r.warned, r.crc, r.route, r.groups"
+"""What `gathered` wants of a join of messages m and recipients r."""
 
 
 def message_sum(mid: int, sender: str, size: int, content: int) -> int:
@@ -26,17 +36,28 @@ def recipient_sum(mid: int, rid: int, address: str) -> int:
     return zlib.crc32(f"{mid}\n{rid}\n{address}".encode(errors="replace"))
 
 
+def head_sum(mid: int, sender: str | None, head: bytes | None, skip: int | None) -> int:
+    """The sum of what a directory put in the place of sender and header."""
+    return zlib.crc32(f"{mid}\n{sender}\n{skip}".encode(errors="replace"), zlib.crc32(head or b""))
+
+
+def groups_text(groups: Sequence[str]) -> str | None:
+    """As they are stored: one a line."""
+    return "\n".join(groups) or None
+
+
 def message_row(e: Envelope, body: bytes | None, content: int) -> tuple[object, ...]:
     """MESSAGE_COLUMNS of a new message; `content` is the CRC-32 of its content."""
     total = message_sum(e.mid, e.sender, e.size, content)
     flags = (e.smtputf8, e.eightbit, e.icid, e.dsn_for)
-    return (e.mid, e.sender, e.size, e.queued_at, *flags, body, total, e.tls_level)
+    return (e.mid, e.sender, e.size, e.queued_at, *flags, body, total, e.tls_level, e.asks, *[None] * 4)
 
 
 def recipient_row(mid: int, r: Recipient) -> tuple[object, ...]:
     """RECIPIENT_COLUMNS of a new recipient."""
     total = recipient_sum(mid, r.rid, r.address)
-    return (mid, r.rid, r.address, r.attempts, r.next_attempt, r.last_error, r.warned, total, r.route or None)
+    state = (r.attempts, r.next_attempt, r.last_error, r.warned)
+    return (mid, r.rid, r.address, *state, total, r.route or None, groups_text(r.groups))
 
 
 def facts_of(
@@ -61,3 +82,48 @@ def facts_of(
             for r in recipients
         ],
     }
+
+
+def gathered(rows: Iterable[tuple[Any, ...]]) -> tuple[list[Queued], set[int]]:
+    """Rows of a join, one per recipient, as messages with their recipients; the rows' order is kept.
+
+    Second the messages with a recipient whose sum does not agree; they are not among the first.
+    """
+    wrong: set[int] = set()
+    envelopes: dict[int, tuple[Envelope, list[Recipient]]] = {}
+    for mid, sender, size, queued_at, smtputf8, eightbit, icid, dsn_for, tls_level, asks, *r in rows:
+        entry = envelopes.get(mid)
+        if entry is None:
+            envelope = Envelope(
+                mid=mid,
+                sender=sender,
+                size=size,
+                queued_at=queued_at,
+                smtputf8=bool(smtputf8),
+                eightbit=bool(eightbit),
+                icid=icid,
+                dsn_for=dsn_for,
+                tls_level=tls_level,
+                asks=asks,
+            )
+            entry = envelopes[mid] = (envelope, [])
+        if r[6] is not None and r[6] != recipient_sum(mid, r[0], r[1]):
+            wrong.add(mid)
+        entry[1].append(
+            Recipient(
+                rid=r[0],
+                address=r[1],
+                attempts=r[2],
+                next_attempt=r[3],
+                last_error=r[4],
+                warned=bool(r[5]),
+                route=r[7] or "",
+                groups=tuple(r[8].split("\n")) if r[8] else (),
+            )
+        )
+    whole = [
+        Queued(envelope=envelope, recipients=tuple(found))
+        for mid, (envelope, found) in envelopes.items()
+        if mid not in wrong
+    ]
+    return whole, wrong

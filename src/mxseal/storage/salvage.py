@@ -23,6 +23,7 @@ SALVAGED = "queue.db.salvaged"
 """The new file, complete, right before it takes the damaged one's place."""
 _ROOTS = {"messages": 2, "recipients": 3, "recipients_due": 4}
 """Where the trees begin in every queue ever made, should the list of them be lost: the order of CREATE."""
+_MESSAGE_VALUES, _RECIPIENT_VALUES = MESSAGE_COLUMNS.count(",") + 1, RECIPIENT_COLUMNS.count(",") + 1
 Values = tuple[object, ...]
 
 
@@ -198,7 +199,7 @@ class _Salvage:
 
 def _message(mid: int, values: Sequence[object]) -> Values | None:
     """MESSAGE_COLUMNS of a row, None when they can't be; version 0 had no sum. The body may be cut."""
-    if len(values) not in (8, 9, 10, 11) or values[0] is not None:
+    if not 8 <= len(values) <= _MESSAGE_VALUES or values[0] is not None:
         return None
     _, sender, size, queued_at, smtputf8, eightbit, icid, dsn_for, *rest = values
     optional = all(each is None or isinstance(each, int) for each in (icid, dsn_for))
@@ -209,15 +210,19 @@ def _message(mid: int, values: Sequence[object]) -> Values | None:
     if not optional or not flags or not isinstance(body, bytes | None) or not isinstance(total, int | None):
         return None
     own = level if isinstance(level, str) else None
-    return (mid, sender, size, float(queued_at), smtputf8, eightbit, icid, dsn_for, body, total, own)
+    ours = (mid, sender, size, float(queued_at), smtputf8, eightbit, icid, dsn_for, body, total, own)
+    asks, *masked = [*rest[3:], *[None] * 5][:5]
+    kinds = (str, bytes, int, int)
+    whole = all(each is None or isinstance(each, kind) for each, kind in zip(masked, kinds, strict=True))
+    return (*ours, asks if isinstance(asks, str) else None, *(masked if whole else [None] * 4))
 
 
 def _recipient(values: Sequence[object]) -> Values | None:
     """RECIPIENT_COLUMNS of a row, None when they can't be what was written."""
-    if len(values) not in (7, 8, 9):
+    if not 7 <= len(values) <= _RECIPIENT_VALUES:
         return None
     mid, rid, address, attempts, next_attempt, last_error, warned, *rest = values
-    total, route = (rest[at] if len(rest) > at else None for at in range(2))
+    total, route, groups = [*rest, *[None] * 3][:3]
     if not isinstance(mid, int) or not isinstance(rid, int) or not isinstance(address, str):
         return None
     if not isinstance(attempts, int) or not isinstance(next_attempt, int | float):
@@ -226,5 +231,5 @@ def _recipient(values: Sequence[object]) -> Values | None:
         return None
     if total is not None and total != recipient_sum(mid, rid, address):
         return None
-    way = route if isinstance(route, str) else None
-    return (mid, rid, address, attempts, float(next_attempt), last_error, warned, total, way)
+    way, known = (each if isinstance(each, str) else None for each in (route, groups))
+    return (mid, rid, address, attempts, float(next_attempt), last_error, warned, total, way, known)

@@ -22,6 +22,7 @@ from mxseal.clock import Clock
 from mxseal.storage.aside import Aside
 from mxseal.storage.ports import (
     INLINE_BYTES,
+    Amendment,
     Envelope,
     Outcome,
     Queued,
@@ -30,20 +31,28 @@ from mxseal.storage.ports import (
     StorageRefused,
 )
 from mxseal.storage.queuefile import PAGE_BYTES, Opened, leave_log, open_queue, set_aside
-from mxseal.storage.rows import message_row, message_sum, recipient_row, recipient_sum
+from mxseal.storage.rows import (
+    MESSAGE,
+    RECIPIENT,
+    gathered,
+    groups_text,
+    head_sum,
+    message_row,
+    message_sum,
+    recipient_row,
+    recipient_sum,
+)
 from mxseal.storage.schema import DAMAGED
 from mxseal.storage.writer import GroupWriter, refused
 
 T = TypeVar("T")
 
-_INSERT_MESSAGE = "INSERT INTO messages VALUES (?,?,?,?,?,?,?,?,?,?,?)"
-_INSERT_RECIPIENT = "INSERT INTO recipients VALUES (?,?,?,?,?,?,?,?,?)"
+_INSERT_MESSAGE = "INSERT INTO messages VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+_INSERT_RECIPIENT = "INSERT INTO recipients VALUES (?,?,?,?,?,?,?,?,?,?)"
 _LOOK_AGAIN_BYTES = 16 << 20
 _WORTH_BYTES = 1 << 20
 _PIECE_BYTES = 256 * 1024
 _REPAIR_AGAIN = 60.0
-_MESSAGE = "m.mid, m.sender, m.size, m.queued_at, m.smtputf8, m.eightbit, m.icid, m.dsn_for, m.tls_level"
-_RECIPIENT = "r.rid, r.address, r.attempts, r.next_attempt, r.last_error, r.warned, r.crc, r.route"
 
 
 class Limits:
@@ -329,7 +338,7 @@ class SqliteSpool:
 
     async def _whole(self, rows: Iterable[tuple[Any, ...]]) -> list[Queued]:
         """Rows as messages, less those that have a recipient that is not what was written."""
-        found, wrong = _gather(rows)
+        found, wrong = gathered(rows)
         for mid in wrong:
             await self._set_aside(mid, "the address of one of its recipients has changed")
         return found
@@ -338,7 +347,7 @@ class SqliteSpool:
 
     async def due(self, now: float, limit: int) -> list[Queued]:
         rows = self._read(
-            f"SELECT {_MESSAGE}, {_RECIPIENT} FROM "  # noqa: S608
+            f"SELECT {MESSAGE}, {RECIPIENT} FROM "  # noqa: S608
             "(SELECT * FROM recipients WHERE next_attempt<=? ORDER BY next_attempt LIMIT ?) r "
             "JOIN messages m ON m.mid=r.mid",
             (now, limit),
@@ -366,7 +375,7 @@ class SqliteSpool:
 
     async def load(self, mid: int) -> Queued | None:
         rows = self._read(
-            f"SELECT {_MESSAGE}, {_RECIPIENT} FROM messages m JOIN recipients r ON r.mid=m.mid "  # noqa: S608
+            f"SELECT {MESSAGE}, {RECIPIENT} FROM messages m JOIN recipients r ON r.mid=m.mid "  # noqa: S608
             "WHERE m.mid=? ORDER BY r.rid",
             (mid,),
         )
@@ -379,10 +388,13 @@ class SqliteSpool:
 
         return await self._write(update)
 
+    async def amend(self, amendment: Amendment) -> None:
+        await self._write(lambda cursor: _amend(cursor, amendment))
+
     async def browse(self, after: int, limit: int) -> list[Queued]:
         """Messages with a MID beyond `after`, in order: for listings, page by page."""
         rows = self._read(
-            f"SELECT {_MESSAGE}, {_RECIPIENT} FROM "  # noqa: S608
+            f"SELECT {MESSAGE}, {RECIPIENT} FROM "  # noqa: S608
             "(SELECT * FROM messages WHERE mid>? ORDER BY mid LIMIT ?) m JOIN recipients r ON r.mid=m.mid "
             "ORDER BY m.mid, r.rid",
             (after, limit),
@@ -394,16 +406,23 @@ class SqliteSpool:
 
         StorageRefused, and the message is set aside, when it is not: whoever sends it must break off.
         """
-        rows = self._read("SELECT sender, size, body, crc FROM messages WHERE mid=?", (mid,))
+        columns = "sender, size, body, crc, masked, head, skip, head_crc"
+        rows = self._read(f"SELECT {columns} FROM messages WHERE mid=?", (mid,))  # noqa: S608
         if not rows:
             raise StorageRefused("sick", f"message {mid} is not in the queue")
-        sender, size, body, expected = rows[0]
-        last, total, read = b"", 0, 0
+        sender, size, body, expected, masked, head, skip, changed = rows[0]
+        if changed is not None and changed != head_sum(mid, masked, head, skip):
+            await self._set_aside(mid, "the header that a directory gave it has changed")
+            raise StorageRefused("sick", f"message {mid} is damaged: its header has changed")
+        last, total, read = bytes(head or b""), 0, 0
         try:
             async for piece in self._pieces(mid, body):
-                if last:
-                    yield last
-                last, total, read = piece, zlib.crc32(piece, total), read + len(piece)
+                kept = piece[max(0, (skip or 0) - read) :]
+                total, read = zlib.crc32(piece, total), read + len(piece)
+                if kept:
+                    if last:
+                        yield last
+                    last = kept
         except FileNotFoundError:
             pass
         except OSError as error:
@@ -445,6 +464,28 @@ class SqliteSpool:
         self._writer.close()
 
 
+def _amend(cursor: apsw.Cursor, amendment: Amendment) -> None:
+    mid, sender, head = amendment.mid, amendment.sender, amendment.head
+    masked = (sender, head.data if head else None, head.skip if head else None)
+    total = head_sum(mid, *masked) if sender is not None or head is not None else None
+    cursor.execute(
+        "UPDATE messages SET asks=NULL, masked=?, head=?, skip=?, head_crc=? WHERE mid=?",
+        (*masked, total, mid),
+    )
+    for r in amendment.recipients:
+        cursor.execute(
+            "UPDATE recipients SET address=?, crc=?, route=?, groups=? WHERE mid=? AND rid=?",
+            (
+                r.address,
+                recipient_sum(mid, r.rid, r.address),
+                r.route or None,
+                groups_text(r.groups),
+                mid,
+                r.rid,
+            ),
+        )
+
+
 def _remove(path: Path) -> None:
     """Remove a file that no row names. Where the disk refuses, the next start does it."""
     try:
@@ -455,49 +496,6 @@ def _remove(path: Path) -> None:
 
 def _repairing() -> StorageRefused:
     return StorageRefused("sick", "the queue is damaged and is being salvaged")
-
-
-def _gather(rows: Iterable[tuple[Any, ...]]) -> tuple[list[Queued], set[int]]:
-    """Rows of a join, one per recipient, as messages with their recipients; the rows' order is kept.
-
-    Second the messages with a recipient whose sum does not agree; they are not among the first.
-    """
-    wrong: set[int] = set()
-    envelopes: dict[int, tuple[Envelope, list[Recipient]]] = {}
-    for mid, sender, size, queued_at, smtputf8, eightbit, icid, dsn_for, tls_level, *r in rows:
-        entry = envelopes.get(mid)
-        if entry is None:
-            envelope = Envelope(
-                mid=mid,
-                sender=sender,
-                size=size,
-                queued_at=queued_at,
-                smtputf8=bool(smtputf8),
-                eightbit=bool(eightbit),
-                icid=icid,
-                dsn_for=dsn_for,
-                tls_level=tls_level,
-            )
-            entry = envelopes[mid] = (envelope, [])
-        if r[6] is not None and r[6] != recipient_sum(mid, r[0], r[1]):
-            wrong.add(mid)
-        entry[1].append(
-            Recipient(
-                rid=r[0],
-                address=r[1],
-                attempts=r[2],
-                next_attempt=r[3],
-                last_error=r[4],
-                warned=bool(r[5]),
-                route=r[7] or "",
-            )
-        )
-    whole = [
-        Queued(envelope=envelope, recipients=tuple(found))
-        for mid, (envelope, found) in envelopes.items()
-        if mid not in wrong
-    ]
-    return whole, wrong
 
 
 class SqliteIncoming:
