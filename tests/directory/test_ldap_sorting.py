@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from lab.ca import Authority
 from lab.place import free_port
 from lab.sink import Sink
 from lab.slapd import Slapd
-from mxseal.events.directory import LdapMessageDeferred, LdapRecipientActed
+from mxseal.events.directory import LdapMessageDeferred, LdapMessageRequeued, LdapRecipientActed
 from mxseal.events.types import MessageFinished, MessageQueued, RecipientsDelivered
 from tests.directory.estate import asking, profile, said
 from tests.relay.harness import greeted, keeping, route, running
@@ -137,22 +138,28 @@ async def test_the_envelope_sender_of_mail_from_inside_becomes_what_the_director
 
 
 @pytest.mark.parametrize(
-    ("unavailable", "reply"), [("defer", "451 #4.4.3 "), ("accept", "250 ok:  Message ")]
+    ("at", "unavailable"), list(product(["conversation", "work-queue"], ["defer", "accept"]))
 )
-async def test_without_a_directory_the_client_keeps_the_message_or_it_goes_on_unchanged(
-    unavailable: str, reply: str, slapd: Slapd, authority: Authority, tmp_path: Path
+async def test_without_a_directory_a_message_stays_with_the_client_or_in_the_queue_or_goes_on(
+    at: str, unavailable: str, slapd: Slapd, authority: Authority, tmp_path: Path
 ) -> None:
     port = free_port()
-    uses = {
-        "ldap_accept": {"query": "LDAP.ldapaccept", "at": "work-queue", "unavailable": unavailable},
-        "ldap_routing": {"query": "LDAP.routing", "unavailable": unavailable},
-    }
-    made = document(authority, port, slapd, **uses)
+    kept = (at, unavailable) != ("conversation", "defer")
+    reply = "250 ok:  Message " if kept else "451 #4.4.3 "
+    routing = {"query": "LDAP.routing", "at": at, "unavailable": unavailable}
+    made = document(authority, port, slapd, ldap_accept=None, ldap_routing=routing)
     made["ldap_profiles"] = [profile(free_port())]
     async with running(tmp_path / "home", port, made, prepare=keeping) as relay, greeted(port) as client:
-        assert (await client.message("anna@example.com", "nobody@example.com")).startswith(reply)
-        deferred = unavailable == "defer"
-        assert len(relay.told.of(LdapMessageDeferred)) == deferred
-        assert relay.gateway.spool.count()[0] == (0 if deferred else 1)
+        for count in (1, 2):
+            assert (await client.message("anna@example.com", "nobody@example.com")).startswith(reply)
+            await relay.quiet()
+            waits = kept and unavailable == "defer"
+            assert len(relay.told.of(LdapMessageDeferred)) == count * (not kept)
+            assert len(relay.told.of(LdapMessageRequeued)) == count * waits
+            assert relay.gateway.spool.count()[0] == count * kept
+            queued = await relay.gateway.spool.load(count)
+            assert (queued.envelope.asks if queued else None) == ("received IncomingMail" if waits else None)
         assert not relay.told.of(LdapRecipientActed)
-        assert (await client.message("anna@example.com")).startswith(reply)
+        if waits:
+            assert said(relay.lines(), "Warning: LDAP: unable to process, MID 1 requeued: ", "refused")
+            assert said(relay.lines(), "Warning: LDAP: unable to process, MID 2 requeued: ", "no server of")

@@ -113,6 +113,9 @@ def _source(table: type[BaseModel]) -> dict[str, tuple[ast.expr, str]]:
     ]
     body = next(node.body for node in classes if node.name == table.__name__)
     found: dict[str, tuple[ast.expr, str]] = {}
+    for base in table.__bases__:
+        if issubclass(base, model.Table) and base is not model.Table:
+            found |= _source(base)
     for field, following in pairwise([*body, ast.Pass()]):
         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
             constant = following.value if isinstance(following, ast.Expr) else None

@@ -110,7 +110,7 @@ SECTIONS = (
             "web",
             *("destinations", "delivery", "queue", "certificates", "dns", "ssh", "logs", "tracking"),
             *("trust", "ssl", "tls_overrides", "alerts", "log_subscriptions", "metrics", "captures"),
-            *("ldap", "ldap_profiles", "ldap_queries", "ldap_chains"),
+            *("ldap", "ldap_profiles", "ldap_queries", "ldap_chains", "ldap_groups"),
         ),
     ),
     Section(
@@ -213,7 +213,8 @@ SECTIONS = (
         title="`[[tls_overrides]]`: levels by sender or recipient",
         text="A delivery level for certain senders or recipients. It outranks the destination's; the first "
         "entry "
-        "that matches counts. Exactly one of `sender` and `recipient` is written.\n",
+        "that matches counts. Exactly one of `sender`, `recipient`, `sender_group` and `recipient_group` is "
+        "written.\n",
         example='[[tls_overrides]]\nsender = "board@example.com"\ntls = "required-verify"\n',
     ),
     Section(
@@ -283,6 +284,14 @@ SECTIONS = (
     ),
     Section(table=model.LdapChain, title="`[[ldap_chains]]`", text=""),
     Section(
+        table=model.LdapGroup,
+        title="`[[ldap_groups]]`: groups that policies name",
+        text="",
+        example='[[ldap_groups]]\nname = "lawyers"\nquery = "LDAP.ldapgroup"\n'
+        'group = "CN=Lawyers,OU=Groups,DC=example,DC=com"\n\n[[tls_overrides]]\nrecipient_group = "lawyers"\n'
+        'tls = "required-verify"\n',
+    ),
+    Section(
         table=model.LdapUse,
         title="`[listeners.ldap_accept]`: recipients that must exist",
         text="Written behind its `[[listeners]]`.\n",
@@ -291,9 +300,16 @@ SECTIONS = (
     ),
     Section(
         table=model.LdapRewrite,
-        title="`[listeners.ldap_routing]`, `[listeners.ldap_masquerade]`",
+        title="`[listeners.ldap_routing]`",
         text="Written behind its `[[listeners]]`.\n",
         example='[[listeners]]\nname = "IncomingMail"\n\n[listeners.ldap_routing]\nquery = "LDAP.routing"\n',
+    ),
+    Section(
+        table=model.LdapMasquerade,
+        title="`[listeners.ldap_masquerade]`",
+        text="Written behind its `[[listeners]]`.\n",
+        example='[[listeners]]\nname = "OutgoingMail"\n\n[listeners.ldap_masquerade]\n'
+        'query = "LDAP.masquerade"\nheaders = ["from", "reply-to"]\n',
     ),
     Section(
         table=model.Web,
@@ -433,6 +449,7 @@ WORDS = {
     "verify` shows what it selects",
     "TlsOverride.sender": "Envelope sender that it concerns",
     "TlsOverride.recipient": "Envelope recipient that it concerns",
+    "TlsOverride.recipient_group": "The same as recipients",
     "TlsOverride.tls": "Delivery level",
     "AlertRecipient.address": "Mail address",
     "Webhook.name": "As `alertconfig` calls it",
@@ -448,6 +465,8 @@ WORDS = {
     "LdapQuery.kind": "What the answer is for",
     "LdapQuery.profile": "Whose servers are asked",
     "LdapRewrite.query": "A query of the right kind, or a chain of them",
+    "LdapMasquerade.query": "A masquerade query, or a chain of them",
+    "LdapGroup.name": "As overrides and policies call it",
     "LdapChain.name": "It stands wherever a query can",
     "LdapChain.kind": "That of its queries",
     "Listener.ldap_accept": "Asks a directory whether recipients exist: see "

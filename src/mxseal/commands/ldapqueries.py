@@ -16,7 +16,7 @@ from mxseal.commands.registry import command
 from mxseal.commands.results import Column, Problems, Result
 from mxseal.commands.staging import stage
 from mxseal.config.check_ldap import kinds
-from mxseal.config.model import Document, LdapChain, LdapQuery, LdapRewrite, LdapUse, Listener
+from mxseal.config.model import Document, LdapChain, LdapMasquerade, LdapQuery, LdapRewrite, LdapUse, Listener
 from mxseal.config.toml import from_plain
 from mxseal.directory.presets import PRESETS, SUFFIXES
 from mxseal.ldap.values import Kind
@@ -37,7 +37,14 @@ ListenerName = Annotated[
 ]
 Unavailable = Annotated[
     Literal["defer", "accept"],
-    Option("Where no server answers: 4xx to the client, or go on as if the directory had said yes"),
+    Option(
+        "Where no server answers. defer: 4xx to the client, or the message waits in the work queue; accept: "
+        "go on as if the directory had said yes"
+    ),
+]
+At = Annotated[
+    Literal["conversation", "work-queue"],
+    Option("Before the message is acknowledged, or once it is in the queue", ask="Where is it asked?"),
 ]
 Name = Annotated[str, Argument("Name of the query", complete=query_names, ask="Which LDAP query:")]
 
@@ -114,7 +121,7 @@ def queries_new(
 
 @command("ldapconfig", "queries", "delete", role="operator", summary="Remove an LDAP query")
 def queries_delete(ctx: Context, name: Name) -> Result:
-    """Refused while a listener or a chain uses it."""
+    """Refused while a listener, a chain or a directory group uses it."""
     document = candidate(ctx)
     query = _query(document, name)
     chains = [f"chain {each.name}" for each in document.ldap_chains if query.name in each.queries]
@@ -154,7 +161,7 @@ def chains_new(
 
 @command("ldapconfig", "chains", "delete", role="operator", summary="Remove a chain; its queries stay")
 def chains_delete(ctx: Context, name: Name) -> Result:
-    """Refused while a listener uses it."""
+    """Refused while a listener or a directory group uses it."""
     document = candidate(ctx)
     chain = _chain(document, name)
     if using := _users(document, chain.name):
@@ -180,7 +187,10 @@ def _present_masquerade(ctx: Context, given: Mapping[str, Any]) -> Mapping[str, 
 
 
 def _typed(use: LdapUse | LdapRewrite | None) -> dict[str, Any]:
-    return {"query": _NONE} if use is None else use.model_dump()
+    if use is None:
+        return {"query": _NONE}
+    found = use.model_dump()
+    return found | ({"header": list(found.pop("headers"))} if "headers" in found else {})
 
 
 @command(
@@ -200,7 +210,7 @@ def listener_ldapaccept(
     *,
     at: Annotated[
         Literal["conversation", "work-queue"],
-        Option("At each recipient, or once the whole message has come", ask="Where is it asked?"),
+        Option("At each recipient, or once the message is in the queue", ask="Where is it asked?"),
     ] = "conversation",
     no_match: Annotated[
         Literal["bounce", "drop"],
@@ -234,13 +244,15 @@ def listener_ldaprouting(
         Argument("A routing query or chain; 'none': nobody asks", complete=query_names, ask="Which query:"),
     ],
     *,
+    at: At = "work-queue",
     unavailable: Unavailable = "defer",
 ) -> Result:
-    """Of mail from hosts that may not relay, at the end of each message. The host and the address that the
+    """Of mail from hosts that may not relay, once each message has come. The host and the address that the
     directory names take the place of the domain's; a recipient that it does not know stays as it is."""
     use = None
     if query.lower() != _NONE:
-        use = LdapRewrite(query=_of_kind(candidate(ctx), query, "routing"), unavailable=unavailable)
+        name = _of_kind(candidate(ctx), query, "routing")
+        use = LdapRewrite(query=name, at=at, unavailable=unavailable)
     told = f"asks {use.query} where mail goes" if use else "asks nobody where mail goes"
     return _put(ctx, listener, "ldap_routing", use, told)
 
@@ -249,7 +261,7 @@ def listener_ldaprouting(
     "listenerconfig",
     "masquerade",
     role="operator",
-    summary="Ask a directory what the envelope sender becomes",
+    summary="Ask a directory what senders' addresses become",
     present=_present_masquerade,
 )
 def listener_masquerade(
@@ -262,12 +274,19 @@ def listener_masquerade(
         ),
     ],
     *,
+    header: Annotated[
+        tuple[Literal["from", "sender", "reply-to", "to", "cc"], ...],
+        Option("A header field whose addresses are looked up too; several may be named"),
+    ] = (),
+    at: At = "work-queue",
     unavailable: Unavailable = "defer",
 ) -> Result:
-    """Of mail from hosts that may relay, at the end of each message. Headers stay as they are."""
+    """Of mail from hosts that may relay, once each message has come: the envelope sender, and the addresses
+    in the chosen header fields. A DKIM signature of what is rewritten does not hold any more."""
     use = None
     if query.lower() != _NONE:
-        use = LdapRewrite(query=_of_kind(candidate(ctx), query, "masquerade"), unavailable=unavailable)
+        name = _of_kind(candidate(ctx), query, "masquerade")
+        use = LdapMasquerade(query=name, at=at, headers=header, unavailable=unavailable)
     told = f"asks {use.query} what senders become" if use else "leaves senders as they are"
     return _put(ctx, listener, "ldap_masquerade", use, told)
 
@@ -292,13 +311,13 @@ def _put(ctx: Context, listener: str, key: str, use: LdapUse | LdapRewrite | Non
 
 
 def _users(document: Document, name: str) -> list[str]:
-    """The listeners that use a query."""
+    """The listeners and directory groups that use a query."""
     return [
         f"listener {listener.name}"
         for listener in document.listeners
         for use in (listener.ldap_accept, listener.ldap_routing, listener.ldap_masquerade)
         if use is not None and use.query == name
-    ]
+    ] + [f"directory group {group.name}" for group in document.ldap_groups if group.query == name]
 
 
 def _listener(document: Document, name: str) -> Listener:

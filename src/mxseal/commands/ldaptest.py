@@ -12,6 +12,7 @@ from mxseal.commands.certificates import Listing, candidate
 from mxseal.commands.checks import Piece
 from mxseal.commands.context import CommandFailed, Context
 from mxseal.commands.ldapconfig import known_profile, profile_names, unknown
+from mxseal.commands.ldapgroups import group_names
 from mxseal.commands.ldapqueries import query_names
 from mxseal.commands.parameters import Argument, Option
 from mxseal.commands.registry import command
@@ -150,7 +151,10 @@ async def ldaptest(
     address: Annotated[str, Argument("user@example.com", ask="Address to use in query:")],
     *,
     sender: Annotated[str, Option("What {f} stands for")] = "",
-    group: Annotated[str, Option("What {g} stands for: the DN of a group")] = "",
+    group: Annotated[
+        str,
+        Option("What {g} stands for: a directory group by its name, or the DN of one", complete=group_names),
+    ] = "",
 ) -> Result:
     """With your uncommitted changes, over connections of its own and without the answers that are kept. Each
     step is told: connection, TLS with the server's certificate and the verdict on it, bind, question, answer.
@@ -164,7 +168,8 @@ async def ldaptest(
     made = _trying(ctx, document, steps)
     question = made.book.question(name)
     assert question is not None, "the rules hold"
-    values = Values(address=address, sender=sender, group=group)
+    dn = next((each.group for each in document.ldap_groups if each.name.lower() == group.lower()), group)
+    values = Values(address=address, sender=sender, group=dn)
     return Stream(_test(made, question, values, steps), _value)
 
 

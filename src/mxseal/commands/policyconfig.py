@@ -179,6 +179,11 @@ def facts_of(document: Document, policy: MailFlowPolicy) -> dict[str, Any]:
     return {**policy.model_dump(mode="json"), "default": document.default_policy == policy.name}
 
 
+def _over_tls_only(policy: MailFlowPolicy) -> list[str]:
+    groups = [f"group {name}" for name in policy.tls_sender_groups]
+    return [*policy.tls_senders, *groups, *(f"to group {name}" for name in policy.tls_recipient_groups)]
+
+
 @command("policyconfig", "policy", "list", role="read-only", summary="List the mail flow policies")
 def policy_list(ctx: Context) -> Result:
     """With your uncommitted changes. A limit that is not shown is the listener's."""
@@ -198,7 +203,7 @@ def policy_list(ctx: Context) -> Result:
             policy.name,
             policy.action,
             policy.tls,
-            ", ".join(policy.tls_senders) or None,
+            ", ".join(_over_tls_only(policy)) or None,
             policy.limits.messages_per_connection,
             policy.limits.recipients_per_message,
             policy.limits.message_size,

@@ -16,7 +16,7 @@ from mxseal.relay.orders import LaneState, Order, Selection
 from mxseal.relay.resolver import DnsFault
 from mxseal.relay.routing import Routing, Target, own_level
 from mxseal.smtp.grammar import split_address
-from mxseal.storage.ports import Queued, StorageRefused
+from mxseal.storage.ports import Envelope, Queued, Recipient, StorageRefused
 
 Where = Annotated[
     list[str],
@@ -91,7 +91,10 @@ async def tophosts(
     waiting: Counter[Target] = Counter()
     async for queued in ctx.services.mail.waiting():
         sender, level = queued.envelope.sender, own_level(queued.envelope)
-        waiting.update(routing.target_of(each.address, sender, level) for each in queued.recipients)
+        waiting.update(
+            routing.target_of(each.address, sender, level, each.route, each.groups)
+            for each in queued.recipients
+        )
     lanes: dict[Target, list[LaneState]] = {}
     for lane in await ctx.services.mail.lanes():
         lanes.setdefault(lane.target, []).append(lane)
@@ -243,12 +246,13 @@ async def settls(
     )
 
 
+def _target(routing: Routing, envelope: Envelope, each: Recipient) -> Target:
+    return routing.target_of(each.address, envelope.sender, own_level(envelope), each.route, each.groups)
+
+
 def _levels(routing: Routing, queued: Queued) -> Table:
     envelope = queued.envelope
-    found = [
-        (each, routing.target_of(each.address, envelope.sender, own_level(envelope)))
-        for each in queued.recipients
-    ]
+    found = [(each, _target(routing, envelope, each)) for each in queued.recipients]
     return Table(
         (Column("RID"), Column("To", cut=40), Column("TLS level", "level"), Column("From", "level_from")),
         tuple((each.rid, each.address, target.tls, target.level_from) for each, target in found),
@@ -286,6 +290,7 @@ async def showmessage(ctx: Context, mid: Annotated[int, Argument("The message", 
         Field("ICID", envelope.icid),
         Field("Bounce of MID", envelope.dsn_for, "bounce_of"),
         Field("TLS level of its own", envelope.tls_level, "level"),
+        Field("Directories to be asked", envelope.asks, "asks"),
     ))  # fmt: skip
     columns = (
         Column("RID"), Column("To"), Column("Attempts"), Column("Next attempt"), Column("Last result"),
@@ -293,7 +298,7 @@ async def showmessage(ctx: Context, mid: Annotated[int, Argument("The message", 
     )  # fmt: skip
     rows: list[tuple[Cell, ...]] = []
     for each in queued.recipients:
-        target = routing.target_of(each.address, envelope.sender, own_level(envelope))
+        target = _target(routing, envelope, each)
         due = when(each.next_attempt, text="now" if each.next_attempt <= now else "")
         rows.append(
             (each.rid, each.address, each.attempts, due, each.last_error, target.tls, target.level_from)

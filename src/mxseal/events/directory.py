@@ -17,6 +17,7 @@ __all__ = [
     "LdapConnecting",
     "LdapConnectionFailed",
     "LdapFailed",
+    "LdapGroupUndecided",
     "LdapMessageDeferred",
     "LdapMessageRequeued",
     "LdapRecipientActed",
@@ -142,6 +143,18 @@ class LdapRecipientUndecided(Event, frozen=True, kw_only=True, tag=True):
     reason: str
     taken: bool
     """The recipient was accepted all the same, as the listener says; else it was put off with a 4xx reply."""
+
+
+class LdapGroupUndecided(Event, frozen=True, kw_only=True, tag=True):
+    """A directory was to say whether somebody belongs to a group whose mail needs TLS, and could not be
+    asked. The client was told to come again."""
+
+    icid: int
+    address: str
+    """Of the sender, or of a recipient."""
+    group: str
+    """Its name in the document."""
+    reason: str
 
 
 class LdapRecipientActed(Event, frozen=True, kw_only=True, tag=True):

@@ -336,11 +336,23 @@ class Inbound(Secured):
         assert self._judgement is not None
         receiving = Receiving(self._intake, self._reception, self._judgement, self)
         reply = receiving.mail(request)
+        if isinstance(reply, Reply):
+            core.answer(self._started(receiving, reply))
+        else:
+            self._wait_for(core, self._asked_about(receiving, reply))
+
+    async def _asked_about(self, receiving: Receiving, coming: Coroutine[Any, Any, Reply]) -> Reply:
+        reply = self._started(receiving, await coming)
+        if self._over or self._closing:  # the client has gone meanwhile
+            self._drop_message()
+        return reply
+
+    def _started(self, receiving: Receiving, reply: Reply) -> Reply:
         if reply.code == 250:
             self._receiving = receiving
         elif reply.code == 421:
             self._tell_refused(reply)
-        core.answer(reply)
+        return reply
 
     def _on_rcpt(self, core: Server, request: Rcpt) -> None:
         assert self._receiving is not None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -18,7 +18,7 @@ from mxseal.relay.queue import Queue
 from mxseal.relay.recorder import Recorder
 from mxseal.relay.resolver import Resolver
 from mxseal.relay.revocation import held_against
-from mxseal.relay.sorting import Sorting, sortings
+from mxseal.relay.sorting import Belonging, Sorting, over_tls_only, sortings
 from mxseal.relay.verification import Revoking, no_lists, trusted_lists
 from mxseal.smtp import replies
 from mxseal.smtp.server import ServerSettings
@@ -115,6 +115,8 @@ class Reception(msgspec.Struct, frozen=True):
     """What directories are asked at the end of a message, before it is acknowledged."""
     later: Sorting | None = None
     """What they are asked behind that, in the work queue."""
+    members: Mapping[str, tuple[Belonging, ...]] = {}
+    """By mail flow policy: directory groups whose members send or get mail over TLS only."""
 
     def settings(self, judgement: Judgement | None) -> ServerSettings:
         """What a connection offers under its policy; None: it is about to be refused."""
@@ -141,6 +143,7 @@ def receptions(
     recipients = RecipientAccessTable(document.recipient_access.domains)
     ssl = document.ssl.inbound
     versions = chosen("inbound", ssl.profile, ssl.protocols, ssl.ciphers).versions
+    members = over_tls_only(document, questions)
     asked = [sortings(listener, document, questions) for listener in document.listeners]
     return [
         Reception(
@@ -154,6 +157,7 @@ def receptions(
             accepting=acceptance(listener.ldap_accept, questions),
             sorting=early,
             later=late,
+            members=members,
             trust=trusted_lists(document.trust),
         )
         for listener, (early, late) in zip(document.listeners, asked, strict=True)

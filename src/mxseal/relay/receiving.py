@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from mxseal.directory.questions import Match
-from mxseal.events.directory import LdapMessageDeferred, LdapRecipientUndecided
+from mxseal.events.directory import LdapGroupUndecided, LdapMessageDeferred, LdapRecipientUndecided
 from mxseal.events.types import (
     ConnectionRefused,
     MessageAborted,
@@ -25,7 +25,7 @@ from mxseal.mail.received import Received, render
 from mxseal.relay.acceptance import Acceptance
 from mxseal.relay.access import Judgement, canonical_domain
 from mxseal.relay.intake import Intake, Reception
-from mxseal.relay.sorting import Letter, Sorted, Sorting
+from mxseal.relay.sorting import Belonging, Letter, Sorted, Sorting, answer
 from mxseal.relay.workqueue import mark
 from mxseal.smtp import replies
 from mxseal.smtp.grammar import split_address
@@ -74,8 +74,8 @@ class Receiving:
 
     # --- envelope -------------------------------------------------------------------------------------------
 
-    def mail(self, request: Mail) -> Reply:
-        """The answer to MAIL."""
+    def mail(self, request: Mail) -> Reply | Coroutine[Any, Any, Reply]:
+        """The answer to MAIL, or what it has to wait for."""
         policy = self._judgement.policy.limits
         most = min(
             self._limits.messages_per_connection,
@@ -87,6 +87,44 @@ class Receiving:
         if senders is not None and self._connection.facts is None and senders.holds(request.sender):
             self._connection.tell_tls_missing()
             return replies.SENDER_NEEDS_TLS
+        groups = self._over_tls_only("sender")
+        return self._mail_of_member(groups, request) if groups else self._start(request)
+
+    def _over_tls_only(self, side: str) -> list[Belonging]:
+        """The groups whose members would need TLS, which this connection has not."""
+        if self._connection.facts is not None:
+            return []
+        found = self._reception.members.get(self._judgement.policy.name, ())
+        return [each for each in found if each.side == side]
+
+    async def _is_member(self, groups: list[Belonging], address: str) -> bool | None:
+        """None: no directory says so, and the client is to come again."""
+        for each in groups:
+            found = await each.ask(address, answer)
+            if isinstance(found, Fault):
+                self._intake.publish(
+                    LdapGroupUndecided,
+                    icid=self._connection.icid,
+                    address=address,
+                    group=each.group,
+                    reason=found.text,
+                )
+                return None
+            if found:
+                return True
+        return False
+
+    async def _mail_of_member(self, groups: list[Belonging], request: Mail) -> Reply:
+        member = await self._is_member(groups, request.sender)
+        if member is None:
+            return replies.SENDER_UNDECIDED
+        if not member:
+            return self._start(request)
+        self._connection.tell_tls_missing()
+        return replies.SENDER_NEEDS_TLS
+
+    def _start(self, request: Mail) -> Reply:
+        policy = self._judgement.policy.limits
         if not self._intake.bus.ready():  # a log that can't be written must not miss a message
             return replies.TEMPORARY_TROUBLE
         refusal = self._intake.spool.refusal()
@@ -127,7 +165,26 @@ class Receiving:
         taken = policy.action == "relay" or self._reception.recipients.accepts(domain)
         if not (ours or (domain and taken)):
             return self._reject(request.recipient, "RAT", replies.RECIPIENT_REJECTED)
-        accepting = self._reception.accepting
+        groups = self._over_tls_only("recipient")
+        if groups:
+            return self._recipient_member(groups, request, address, ours=ours)
+        return self._wanted(request, address, ours=ours)
+
+    async def _recipient_member(
+        self, groups: list[Belonging], request: Rcpt, address: str, *, ours: bool
+    ) -> Reply:
+        member = await self._is_member(groups, address)
+        if self._abandoned or member is None:
+            return replies.DIRECTORY_UNAVAILABLE
+        if member:
+            self._connection.tell_tls_missing()
+            return self._reject(request.recipient, "TLS", replies.RECIPIENT_NEEDS_TLS)
+        reply = self._wanted(request, address, ours=ours)
+        return reply if isinstance(reply, Reply) else await reply
+
+    def _wanted(self, request: Rcpt, address: str, *, ours: bool) -> Reply | Coroutine[Any, Any, Reply]:
+        """The answer to RCPT for a domain that mail is taken for: whether there is the recipient."""
+        policy, accepting = self._judgement.policy, self._reception.accepting
         # Who may relay writes to the world, of which no directory of ours knows.
         if accepting is None or ours or policy.action == "relay" or accepting.use.at != "conversation":
             return self._take(request.recipient, address)

@@ -7,7 +7,7 @@ that the client keeps it where a directory does not answer; that of the work que
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 import msgspec
 
@@ -127,7 +127,7 @@ class Sorting(msgspec.Struct, frozen=True):
 
     async def sort(self, letter: Letter, ask: Ask | None = None) -> Sorted | Fault:
         """Fault: there is no answer, and the listener wants one."""
-        ask = ask or _answer
+        ask = ask or answer
         acts: list[LdapRecipientActed] = []
         grouped = await self._grouped(letter, ask, acts)
         if isinstance(grouped, Fault):
@@ -230,7 +230,8 @@ async def _kept(question: Question, values: Values) -> Match:
     return known
 
 
-async def _answer(question: Question, values: Values) -> Match | Fault:
+async def answer(question: Question, values: Values) -> Match | Fault:
+    """The kept answer, or the directory's."""
     known = question.known(values)
     return known if known is not None else await question.ask(values)
 
@@ -296,16 +297,37 @@ def belongings(
     document: Document, questions: Questions, sides: Sequence[str] = ("sender", "recipient")
 ) -> tuple[Belonging, ...]:
     """Who has to be looked up in which group, for the levels of deliveries."""
-    groups = {group.name: group for group in document.ldap_groups}
     found: dict[str, Belonging] = {}
     for override in document.tls_overrides:
         for side, name in (("sender", override.sender_group), ("recipient", override.recipient_group)):
-            group = groups.get(name or "")
-            question = questions(group.query) if group is not None else None
-            if side in sides and group is not None and question is not None:
-                made = Belonging(side, group.name, group.group, question, override.unavailable)
-                found.setdefault(made.mark, made)
+            for made in _belongings(document, questions, side, (name or "",), override.unavailable):
+                if side in sides:
+                    found.setdefault(made.mark, made)
     return tuple(found.values())
+
+
+def over_tls_only(document: Document, questions: Questions) -> dict[str, tuple[Belonging, ...]]:
+    """By mail flow policy: the groups whose members send or get mail over TLS only."""
+    return {
+        policy.name: (
+            *_belongings(
+                document, questions, "sender", policy.tls_sender_groups, policy.tls_groups_unavailable
+            ),
+            *_belongings(
+                document, questions, "recipient", policy.tls_recipient_groups, policy.tls_groups_unavailable
+            ),
+        )
+        for policy in document.mail_flow_policies
+    }
+
+
+def _belongings(
+    document: Document, questions: Questions, side: str, names: Sequence[str], unavailable: Undecided
+) -> Iterator[Belonging]:
+    for group in document.ldap_groups:
+        question = questions(group.query) if group.name in names else None
+        if question is not None:
+            yield Belonging(side, group.name, group.group, question, unavailable)
 
 
 def sortings(

@@ -130,6 +130,11 @@ def _undecided(event: facts.LdapRecipientUndecided) -> list[Line]:
     return [("Warning", f"LDAP: {who} query {event.query} has no answer, {then}: {_cut(event.reason)}")]
 
 
+def _ungrouped(event: facts.LdapGroupUndecided) -> list[Line]:
+    who = f"ICID {event.icid} address {_cut(event.address)}"
+    return [("Warning", f"LDAP: {who} group {event.group} has no answer, put off: {_cut(event.reason)}")]
+
+
 def _acted(event: facts.LdapRecipientActed) -> list[Line]:
     # Reference §4.4.
     about = f"MID {event.mid}" if event.rid is None else f"MID {event.mid} RID {event.rid}"
@@ -170,6 +175,7 @@ MAIL_TABLE: dict[type[Event], Callable[[Any], list[Line]]] = {
     facts.LdapConnected: _reached,
     facts.LdapConnectionFailed: _unconnected,
     facts.LdapRecipientUndecided: _undecided,
+    facts.LdapGroupUndecided: _ungrouped,
     facts.LdapRecipientActed: _acted,
     facts.LdapMessageDeferred: _deferred,
     facts.LdapMessageRequeued: _requeued,

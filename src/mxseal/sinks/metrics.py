@@ -337,6 +337,9 @@ COUNTED: dict[type[Event], tuple[Counted, ...]] = {
             lambda event: (event.action,),
         ),
     ),
+    directory.LdapGroupUndecided: _one(
+        "ldap_groups_undecided", "Times that no directory said who belongs to a group whose mail needs TLS"
+    ),
     directory.LdapMessageDeferred: _one("ldap_messages_deferred", "Messages put off without a directory"),
     directory.LdapMessageRequeued: _one(
         "ldap_messages_requeued", "Times that a message had to stay in the work queue without a directory"

@@ -70,6 +70,7 @@ TOO_MANY_HANDSHAKES = _reply("421 #4.4.5 Too many new TLS sessions at this time"
 TOO_MANY_TLS_SESSIONS = _reply("421 #4.4.5 Too many TLS sessions at this time")
 TLS_REQUIRED = _reply("530 #5.7.0 Must issue a STARTTLS command first")
 SENDER_NEEDS_TLS = _reply("530 #5.7.0 This sender must issue a STARTTLS command first")
+RECIPIENT_NEEDS_TLS = _reply("530 #5.7.0 Mail for this recipient is taken over TLS only")
 CLIENT_CERTIFICATE_NEEDED = _reply("554 #5.7.0 A client certificate is needed to send mail here")
 TLS_ACTIVE = _reply("503 #5.5.1 TLS is already active")
 DATA_BEHIND_STARTTLS = _reply("554 #5.5.1 data behind STARTTLS, closing the connection")
@@ -113,6 +114,7 @@ SENDER_REJECTED = _reply("554 #5.7.1 Your host may not send mail here, ask the p
 RECIPIENT_REJECTED = _reply("550 #5.1.0 Address rejected.")
 # RFC 3463 §3.5: 4.4.3 is a directory server failure
 DIRECTORY_UNAVAILABLE = _reply("451 #4.4.3 This recipient can't be looked up at the moment, try again later")
+SENDER_UNDECIDED = _reply("451 #4.4.3 This sender can't be looked up at the moment, try again or use TLS")
 
 # Server trouble
 SHUTTING_DOWN = _reply("421 #4.3.2 Shutting down, try again later")
