@@ -17,23 +17,20 @@ from lab.ca import Issued
 from lab.debs import Tree, unpacked
 from lab.place import LOOPBACK, free_ports, new_folder
 from lab.process import Child, Program, until, wait_for_port
+from mxseal.analysis.samples import eicar
 
 THREAT = "Lab.EICAR.UNOFFICIAL"
 """What the scanner calls the test file; ClamAV adds the last word to names of its own users."""
 SERVICE = "avscan"
 
 
-def eicar() -> bytes:
-    """The test file of eicar.org, 68 bytes. Put together here: scanners would find it in the source."""
-    head = "X5O!P%@AP[4" + chr(92) + "PZX54(P^)7CC)7}"
-    return (head + "$EICAR" + "-STANDARD-ANTI" + "VIRUS-TEST-FILE!" + "$H+H*").encode()
-
-
 class Cicap:
-    """`with Cicap(certificate) as cicap:` or start() and stop()."""
+    """`with Cicap(certificate) as cicap:` or start() and stop(). `port` is without TLS."""
 
     def __init__(self, certificate: Issued, clients: Issued | None = None) -> None:
         """`clients`: the root whose client certificates are demanded."""
+        self.types = "TEXT DATA EXECUTABLE ARCHIVE GIF JPEG MSOFFICE"
+        """Kinds of files that are scanned."""
         self.icap: Tree = unpacked("c-icap")
         self.module: Tree = unpacked("libc-icap-mod-virus-scan")
         self.clamav: Tree = unpacked("clamav-daemon")
@@ -47,7 +44,7 @@ class Cicap:
         """Start ClamAV, then c-icap; return when both listen. Trouble with what they wrote."""
         (self.folder / "database").mkdir(exist_ok=True)
         (self.folder / "services").mkdir(exist_ok=True)
-        signature = f"Lab.EICAR:0:0:{eicar().hex()}\n"
+        signature = f"Lab.EICAR:0:*:{eicar().content.hex()}\n"
         (self.folder / "database" / "lab.ndb").write_text(signature)
         for tree in (self.icap, self.module):  # c-icap looks for all its modules in one folder
             for found in tree.root.glob("usr/lib/*/c_icap/*.so"):
@@ -72,6 +69,10 @@ class Cicap:
         for child in self._children:
             if child.running:
                 os.killpg(child.pid, signal.SIGCONT)
+
+    def kill_engine(self) -> None:
+        """The scanner is gone; the server stays."""
+        self._children[0].kill()
 
     def stop(self) -> None:
         """End both; their folder goes."""
@@ -160,7 +161,7 @@ class Cicap:
             "Service echo srv_echo.so",
             "Service antivirus_module virus_scan.so",
             f"ServiceAlias {SERVICE} virus_scan?allow204=on&sizelimit=off&mode=simple",
-            "virus_scan.ScanFileTypes TEXT DATA EXECUTABLE ARCHIVE GIF JPEG MSOFFICE",
+            f"virus_scan.ScanFileTypes {self.types}",
             "virus_scan.SendPercentData 0",
             "virus_scan.MaxObjectSize 50M",
         )

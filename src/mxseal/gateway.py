@@ -37,6 +37,7 @@ from mxseal.crew.crew import Crew, InForce
 from mxseal.crew.directory import DirectoryDesk
 from mxseal.crew.hiring import Hire, HireIndexer
 from mxseal.crew.measuring import Measured, page
+from mxseal.crew.scanning import AnalysisDesk
 from mxseal.crew.tracking import Indexing
 from mxseal.crew.wire import FOLLOWERS
 from mxseal.events.bus import Bus
@@ -371,8 +372,18 @@ class Gateway:
 
     @cached_property
     def recorder(self) -> Recorder:
-        """For the connections of this process: those of `ldaptest`."""
+        """For the connections of this process: those of `ldaptest` and `testanalysis`."""
         return Recorder(self.bus, self.clock, self.home.open_captures(), "leader")
+
+    @cached_property
+    def analysis(self) -> AnalysisDesk:
+        """See `Services.analysis`."""
+        secrets = self.state.secrets
+        desk = AnalysisDesk(
+            self.bus, self.clock, keys=self.keys, secrets=secrets, resolver=lambda: self._resolver
+        )
+        desk.recorder = self.recorder
+        return desk
 
     @cached_property
     def packets(self) -> Packets:

@@ -84,8 +84,11 @@ async def test_armed_is_what_was_said(services: Services) -> None:
 @pytest.mark.parametrize(
     ("words", "why"),
     [
-        ([], "one of --domain, --host, --next-icid and --ldap"),
-        (["--domain", "a.test", "--next-icid"], "one of --domain, --host, --next-icid and --ldap"),
+        ([], "one of --domain, --host, --next-icid, --ldap and --analysis"),
+        (
+            ["--domain", "a.test", "--next-icid"],
+            "one of --domain, --host, --next-icid, --ldap and --analysis",
+        ),
         (["--domain", "no domain"], "is no name of a host or domain"),
         (["--host", "256.1.2.3"], "is no name of a host or domain"),
         (["--next-icid", "--only", "delivery"], "A delivery has no ICID"),

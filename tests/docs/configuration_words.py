@@ -110,7 +110,7 @@ SECTIONS = (
             "web",
             *("destinations", "delivery", "queue", "certificates", "dns", "ssh", "logs", "tracking"),
             *("trust", "ssl", "tls_overrides", "alerts", "log_subscriptions", "metrics", "captures"),
-            *("ldap", "ldap_profiles", "ldap_queries", "ldap_chains", "ldap_groups"),
+            *("ldap", "ldap_profiles", "ldap_queries", "ldap_chains", "ldap_groups", "analysis_servers"),
         ),
     ),
     Section(
@@ -312,6 +312,14 @@ SECTIONS = (
         'query = "LDAP.masquerade"\nheaders = ["from", "reply-to"]\n',
     ),
     Section(
+        table=model.AnalysisServer,
+        title="`[[analysis_servers]]`: servers that analyse files",
+        text="An appliance or a scanner: see [file analysis](file-analysis.md). Written by `ampconfig`, "
+        "which also sets the API key; that one is not part of the document.\n",
+        example='[[analysis_servers]]\nname = "Scanner"\nkind = "icap"\nhost = "icap.example.com"\n'
+        'service = "avscan"\n',
+    ),
+    Section(
         table=model.Web,
         title="`[web]`: administration by browser",
         text="Written by `webconfig`. Where the pages are served is said by `[[interfaces]]`; sessions and "
@@ -353,6 +361,8 @@ _ROUTES = (
 )
 
 WORDS = {
+    "AnalysisServer.name": "As policies and logs call it",
+    "AnalysisServer.host": "Host name, as its certificate has it, or address",
     "Web.second_factor": "Whether everybody needs an authenticator app or a passkey beside the password; "
     "who has none sets one up at the next login.",
     "Web.idle_time": "A session that asks for nothing for so long is over.",

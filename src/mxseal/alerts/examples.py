@@ -10,6 +10,7 @@ from mxseal.alerts.kinds import find
 from mxseal.alerts.standing import CrlFacts, Dated, Oldest
 from mxseal.events import types as facts
 from mxseal.events.directory import LdapConnected, LdapConnectionFailed
+from mxseal.events.scanning import AnalysisConnected, AnalysisConnectionFailed
 from mxseal.events.types import Event
 from mxseal.tls.facts import StageTimes, TlsFacts, TlsFault
 
@@ -25,6 +26,16 @@ _LDAP: dict[str, Any] = {
     "host": "dc1.example.com",
     "port": 3269,
     "security": "ldaps",
+    "times": StageTimes(),
+}
+
+_ANALYSIS: dict[str, Any] = {
+    "at": 0.0,
+    "server": "Appliance",
+    "protocol": "threatgrid",
+    "host": "tg.example.com",
+    "port": 443,
+    "security": "tls",
     "times": StageTimes(),
 }
 
@@ -56,6 +67,10 @@ def _events() -> list[Event]:
         facts.WorkerDied(at=at, worker=0, pid=4242, status=-9),
         LdapConnectionFailed(**_LDAP, stage="handshake", reason="TLS failed: certificate has expired"),
         LdapConnected(**_LDAP, address="192.0.2.1", bind="none"),
+        AnalysisConnectionFailed(
+            **_ANALYSIS, stage="handshake", reason="TLS failed: certificate has expired"
+        ),
+        AnalysisConnected(**_ANALYSIS, address="192.0.2.1", answer_seconds=0.1),
         facts.LogLinesLost(
             at=at, log="mail_logs", server=_SYSLOG, lines=1200, file="mail.@20260214T192028.s"
         ),

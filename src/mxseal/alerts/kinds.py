@@ -10,6 +10,7 @@ import msgspec
 from mxseal.alerts.alert import Alert, moment, plain
 from mxseal.events import types as facts
 from mxseal.events.directory import LdapConnected, LdapConnectionFailed
+from mxseal.events.scanning import AnalysisConnected, AnalysisConnectionFailed
 from mxseal.events.types import Event
 from mxseal.tls.facts import Diagnosis
 from mxseal.tls.reasons import STARTTLS_UNAVAILABLE, STARTTLS_UNEXPECTED, outbound_reason, verify_reason
@@ -353,6 +354,46 @@ def _ldap_works(event: LdapConnected) -> Over:
     return Over(key, alert)
 
 
+# --- analysis servers -------------------------------------------------------------------------------------
+
+
+def _analysis_key(event: AnalysisConnected | AnalysisConnectionFailed) -> str:
+    return f"analysis:{plain(event.server, 63)}:{plain(event.host, 255)}:{event.port}"
+
+
+def _analysis_failed(event: AnalysisConnectionFailed) -> Alert:
+    place = f"{plain(event.host, 255)} port {event.port}"
+    details = [("Analysis server", event.server), ("Server", place), ("Reason", plain(event.reason, 300))]
+    remedy = f"See it step by step with 'testanalysis \"{event.server}\"'."
+    if event.diagnosis is not None:
+        details += _diagnosed(event.diagnosis)
+        remedy = event.diagnosis.remedy
+    return Alert(
+        kind="analysis-unreachable",
+        alert_class="system",
+        severity="warning",
+        key=_analysis_key(event),
+        title=f"Analysis server {event.server} ({place}) can't be asked: {plain(event.reason, 200)}",
+        details=tuple(details),
+        remedy=remedy,
+    )
+
+
+def _analysis_works(event: AnalysisConnected) -> Over:
+    key = _analysis_key(event)
+    place = f"{plain(event.host, 255)} port {event.port}"
+    alert = Alert(
+        kind="analysis-back",
+        alert_class="system",
+        severity="information",
+        key=f"again:{key}",
+        title=f"Analysis server {event.server} ({place}) can be asked again",
+        details=(("Analysis server", event.server), ("Server", place)),
+        remedy="Nothing.",
+    )
+    return Over(key, alert)
+
+
 RULES: dict[type[Event], Callable[[Any], Finding | None]] = {
     facts.OutboundTlsFailed: _tls_failed,
     facts.OutboundTlsSucceeded: _tls_works,
@@ -369,12 +410,14 @@ RULES: dict[type[Event], Callable[[Any], Finding | None]] = {
     facts.LogLinesLost: _lines_lost,
     LdapConnectionFailed: _ldap_failed,
     LdapConnected: _ldap_works,
+    AnalysisConnectionFailed: _analysis_failed,
+    AnalysisConnected: _analysis_works,
 }
 
 
 ENDING = frozenset({
     "tls-failed", "certificate-not-served", "storage-trouble", "disk-nearly-full", "queue-age", "crl-missing",
-    "log-push-failed", "directory-unreachable",
+    "log-push-failed", "directory-unreachable", "analysis-unreachable",
 })  # fmt: skip
 """Kinds of troubles of which it is told that they are over."""
 

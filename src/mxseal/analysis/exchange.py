@@ -13,11 +13,18 @@ PIECE = 64 * 1024
 class Exchange(Protocol):
     """Bytes in, bytes out. What the server does wrong is `fault`, in words; nothing is raised."""
 
-    done: bool
-    """The answer is complete, or there is a fault."""
-    fault: str | None
-    reusable: bool
-    """Once it is done: whether the connection may have another one."""
+    @property
+    def done(self) -> bool:
+        """The answer is complete, or there is a fault."""
+        ...
+
+    @property
+    def fault(self) -> str | None: ...
+
+    @property
+    def reusable(self) -> bool:
+        """Once it is done: whether the connection may have another one."""
+        ...
 
     def output(self) -> bytes:
         """What is to be sent now; empty: nothing, until more was received."""

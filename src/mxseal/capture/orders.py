@@ -11,8 +11,8 @@ Direction = Literal["incoming", "delivery"]
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
-    """Record the next `count` connections that match. Only one of `next_icid`, `domain`, `host` and
-    `ldap` is set."""
+    """Record the next `count` connections that match. Only one of `next_icid`, `domain`, `host`,
+    `ldap` and `analysis` is set."""
 
     name: str
     user: str
@@ -28,6 +28,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     """A host name, an IP address or a network."""
     ldap: str | None = None
     """A profile of directory servers, by its name."""
+    analysis: str | None = None
+    """An analysis server, by its name."""
     listener: str | None = None
     only: Direction | None = None
 
@@ -37,6 +39,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
             what = "the next incoming connection"
         elif self.ldap is not None:
             what = f"LDAP profile {self.ldap}"
+        elif self.analysis is not None:
+            what = f"analysis server {self.analysis}"
         elif self.domain is not None:
             what = f"domain {self.domain}"
         else:
@@ -48,10 +52,11 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 class Connection(msgspec.Struct, kw_only=True):
     """What is known of a connection by now; names and domains come as it goes on."""
 
-    direction: Direction | Literal["directory"]
+    direction: Direction | Literal["directory", "analysis"]
     address: str
     listener: str | None = None
     profile: str | None = None
+    """Of a connection to a directory or an analysis server: its name."""
     names: set[str] = msgspec.field(default_factory=set)
     """What the host is called, by itself or by others."""
     domains: set[str] = msgspec.field(default_factory=set)
@@ -73,6 +78,9 @@ def network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
 
 def matches(order: Order, connection: Connection) -> bool:
     """Whether the connection is one that the order means, as far as it is known now."""
+    if connection.direction == "analysis" or order.analysis is not None:
+        meant = connection.direction == "analysis" and order.analysis is not None
+        return meant and order.analysis == connection.profile
     if order.ldap is not None or connection.profile is not None:
         return order.ldap is not None and order.ldap == connection.profile
     if order.only not in (None, connection.direction):

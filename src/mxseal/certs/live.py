@@ -93,6 +93,8 @@ class Live(msgspec.Struct, frozen=True, kw_only=True):
     delivery: Delivering
     directory: Delivering | None = None
     """For LDAP over TLS; None without a profile that wants it."""
+    analysis: Mapping[str, Delivering] = {}
+    """For analysis servers over TLS, by name."""
 
     def server_context(self, listener: str) -> SSL.Context:
         return self.servers[listener].context
@@ -135,9 +137,10 @@ def build(document: Document, keys: KeyStore, previous: Live | None, now: float)
             servers[listener.name] = serving
     delivering = builder.delivery(document.delivery)
     directory = builder.directory()
+    analysis = builder.analysis()
     if builder.problems or delivering is None:
         raise ContextsRefused(builder.problems)
-    return Live(servers=servers, delivery=delivering, directory=directory)
+    return Live(servers=servers, delivery=delivering, directory=directory, analysis=analysis)
 
 
 def client(document: Document, keys: KeyStore, certificate: str | None, path: str, now: float) -> Delivering:
@@ -159,6 +162,17 @@ def directory_contexts(document: Document, keys: KeyStore, now: float) -> Delive
     name = document.ldap.certificate
     builder.use(document.certificate(name) if name is not None else None)
     found = builder.directory()
+    if builder.problems:
+        raise ContextsRefused(builder.problems)
+    return found
+
+
+def analysis_contexts(document: Document, keys: KeyStore, now: float) -> Mapping[str, Delivering]:
+    """Those for analysis servers alone, to try a document with. Raises ContextsRefused."""
+    builder = _Builder(document, keys, None, now)
+    for server in document.analysis_servers:
+        builder.use(document.certificate(server.certificate) if server.certificate is not None else None)
+    found = builder.analysis()
     if builder.problems:
         raise ContextsRefused(builder.problems)
     return found
@@ -228,15 +242,40 @@ class _Builder:
         known = self._previous.directory if self._previous else None
         return self._client("ldap", document.ldap.certificate, known, post_quantum=False)
 
+    def analysis(self) -> dict[str, Delivering]:
+        """One for each server that is asked over TLS: each has its authorities and its certificate."""
+        found: dict[str, Delivering] = {}
+        for server in self._document.analysis_servers:
+            if server.security == "none":
+                continue
+            known = self._previous.analysis.get(server.name) if self._previous else None
+            place = f"analysis_servers.{server.name}"
+            context = self._client(
+                place, server.certificate, known, post_quantum=False, only=server.authority
+            )
+            if context is not None:
+                found[server.name] = context
+        return found
+
     def _client(
-        self, place: str, name: str | None, known: Delivering | None, *, post_quantum: bool
+        self,
+        place: str,
+        name: str | None,
+        known: Delivering | None,
+        *,
+        post_quantum: bool,
+        only: str | None = None,
     ) -> Delivering | None:
-        """Contexts with the lists of authorities that hold for all connections out."""
+        """Contexts with the lists of authorities that hold for all connections out, or with `only` (PEM) in
+        their place."""
         material = self._material(name, f"{place}.certificate") if name is not None else None
-        ca_file = self._document.delivery.ca_file
+        ca_file = self._document.delivery.ca_file if only is None else None
         lists = self._document.trust
         authorities = tuple(entry.certificate for entry in lists.authorities) if lists.custom else ()
-        trust = self._trust(ca_file) if lists.system else "none"
+        system = lists.system and only is None
+        if only is not None:
+            authorities = split_pem(only)
+        trust = self._trust(ca_file) if system else "none"
         if trust is None or (material is None and name is not None):
             return None
         settings = _settings("outbound", self._document.ssl.outbound)
@@ -253,8 +292,9 @@ class _Builder:
             with ExitStack() as files:
                 values = ClientTls(
                     trust=ca_file,
-                    system=lists.system,
+                    system=system,
                     authorities=authorities,
+                    partial=only is not None,
                     min_version=settings.lowest,
                     max_version=settings.highest,
                     ciphers=settings.ciphers,
@@ -267,6 +307,8 @@ class _Builder:
                     modern = client_context(msgspec.structs.replace(values, post_quantum=True))
         except ContextProblem as problem:
             remedy = f"See {place}.certificate and delivery.ca_file."
+            if only is not None:
+                remedy = f"See {place}.certificate and {place}.authority."
             self._refuse("context", str(problem), remedy, place)
             return None
         return Delivering(context=modern, classic=classic, inputs=inputs)
@@ -482,6 +524,14 @@ def _digest(*parts: str) -> str:
     for part in parts:
         digest.update(len(part).to_bytes(8, "big") + part.encode())
     return digest.hexdigest()
+
+
+def split_pem(text: str) -> tuple[str, ...]:
+    """The certificates of a PEM text, one each; what is no certificate stays as it is, to be refused."""
+    end = "-----END CERTIFICATE-----"
+    parts = [part.strip() for part in text.split(end)]
+    found = tuple(f"{part}\n{end}\n" for part in parts[:-1])
+    return (*found, parts[-1]) if parts[-1] or not found else found
 
 
 def _files(files: ExitStack, material: _Material) -> CertificateFiles:

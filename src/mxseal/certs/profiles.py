@@ -209,6 +209,11 @@ def https(interface: Interface) -> str:
     return f"interface {interface.name} (HTTPS)"
 
 
+def analysis(name: str) -> str:
+    """What the client of an analysis server is called among the services."""
+    return f"analysis server {name} (client)"
+
+
 def uses(document: Document, name: str) -> list[str]:
     """The services that a profile is assigned to; it can't be deleted while there are any."""
     found = []
@@ -222,6 +227,7 @@ def uses(document: Document, name: str) -> list[str]:
         found.append(DELIVERY)
     if document.ldap_profiles and document.ldap.certificate == name:
         found.append(DIRECTORIES)
+    found += [analysis(server.name) for server in document.analysis_servers if server.certificate == name]
     found += [
         f"log {entry.name} (syslog push)"
         for entry in document.log_subscriptions
@@ -246,4 +252,5 @@ def services(document: Document) -> list[tuple[str, str]]:
     rows.append((DELIVERY, document.delivery.certificate or ""))
     if document.ldap_profiles:
         rows.append((DIRECTORIES, document.ldap.certificate or ""))
+    rows += [(analysis(server.name), server.certificate or "") for server in document.analysis_servers]
     return rows

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mxseal.commands import (
     alertconfig,
+    ampconfig,
     certauthority,
     certificate_chains,
     certificate_crl,
@@ -38,6 +39,7 @@ from mxseal.commands import (
     sshconfig,
     sslconfig,
     system,
+    testanalysis,
     tlsreport,
     tokenconfig,
     trackingconfig,
@@ -70,6 +72,8 @@ MODULES = (
     ldapgroups,
     ldapqueries,
     ldaptest,
+    ampconfig,
+    testanalysis,
     alertconfig,
     queue,
     checks,

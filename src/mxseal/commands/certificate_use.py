@@ -32,6 +32,7 @@ from mxseal.relay.probe import Seen
 _DELIVERY = "delivery"
 _LISTENER = "listener:"
 _INTERFACE = "interface:"
+_ANALYSIS = "analysis:"
 
 
 @command("certconfig", "print", role="read-only", summary="Show which service uses which certificate")
@@ -92,7 +93,13 @@ def service_names(ctx: Context) -> list[str]:
 
 def _services(document: Document) -> list[str]:
     listeners = [_LISTENER + listener.name for listener in document.listeners]
-    return [_DELIVERY, *listeners, *(_INTERFACE + interface.name for interface in document.interfaces)]
+    interfaces = [_INTERFACE + interface.name for interface in document.interfaces]
+    return [
+        _DELIVERY,
+        *listeners,
+        *interfaces,
+        *(_ANALYSIS + each.name for each in document.analysis_servers),
+    ]
 
 
 @command("certconfig", "assign", role="certificate-officer", summary="Let a service use a certificate")
@@ -102,7 +109,9 @@ def certconfig_assign(
     service: Annotated[
         str,
         Argument(
-            "delivery, listener:NAME or interface:NAME", complete=service_names, ask="For which service:"
+            "delivery, listener:NAME, interface:NAME or analysis:NAME",
+            complete=service_names,
+            ask="For which service:",
         ),
     ],
     *,
@@ -124,6 +133,12 @@ def certconfig_assign(
         if second or sni:
             raise CommandFailed("An interface shows one certificate: leave out --second and --sni", 2)
         return _interface(ctx, document, profile, service[len(_INTERFACE) :], remove)
+    if service.lower().startswith(_ANALYSIS):
+        if second or sni:
+            raise CommandFailed(
+                "An analysis server is shown one certificate: leave out --second and --sni", 2
+            )
+        return _analysis(ctx, document, profile, service[len(_ANALYSIS) :], remove)
     listener = _listener(document, service)
     if remove:
         fresh = _taken_off(document, listener, profile, (second, sni))
@@ -185,6 +200,33 @@ def _interface(ctx: Context, document: Document, profile: Certificate, name: str
     return changed(ctx, document, message, facts, warnings)
 
 
+def _analysis(ctx: Context, document: Document, profile: Certificate, name: str, remove: bool) -> Result:
+    server = next((each for each in document.analysis_servers if each.name.lower() == name.lower()), None)
+    if server is None:
+        raise _no_service(document, _ANALYSIS + name)
+    if remove and server.certificate != profile.name:
+        raise CommandFailed(
+            f"Analysis server {server.name} is not shown {profile.name}. "
+            "'certconfig print' shows what is used"
+        )
+    warnings = [] if remove else _shown_as_client(ctx, profile)
+    fresh = server.model_copy(update={"certificate": None if remove else profile.name})
+    servers = tuple(fresh if each.name == fresh.name else each for each in document.analysis_servers)
+    document = document.model_copy(update={"analysis_servers": servers})
+    told = "no certificate" if remove else profile.name
+    facts = {"service": _ANALYSIS + fresh.name, "certificate": profile.name, "removed": remove}
+    return changed(ctx, document, f"Analysis server {fresh.name} is shown {told}.", facts, warnings)
+
+
+def _shown_as_client(ctx: Context, profile: Certificate) -> list[Problem]:
+    """What a server that is shown this certificate will not like about it."""
+    key_of(ctx, profile)
+    leaf = opened(profile).leaf
+    now = ctx.services.now()
+    dates = demo_problems(leaf, now) if is_demo(profile.name) else judge_dates(leaf, now)
+    return [*dates, *judge_for_delivery(leaf)]
+
+
 def _delivery(ctx: Context, document: Document, profile: Certificate, remove: bool) -> Result:
     assigned: str | None = profile.name
     warnings: list[Problem] = []
@@ -195,11 +237,7 @@ def _delivery(ctx: Context, document: Document, profile: Certificate, remove: bo
             )
         assigned = None
     else:
-        key_of(ctx, profile)
-        leaf = opened(profile).leaf
-        now = ctx.services.now()
-        warnings += demo_problems(leaf, now) if is_demo(profile.name) else judge_dates(leaf, now)
-        warnings += judge_for_delivery(leaf)
+        warnings += _shown_as_client(ctx, profile)
     delivery = document.delivery.model_copy(update={"certificate": assigned})
     document = document.model_copy(update={"delivery": delivery})
     told = "shows no certificate" if remove else f"shows {profile.name}"

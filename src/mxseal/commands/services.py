@@ -24,6 +24,7 @@ from mxseal.relay.packets import Packets
 from mxseal.relay.probe import Seen
 from mxseal.relay.recordings import Recordings
 from mxseal.relay.resolver import Resolver
+from mxseal.scanning.analysers import Analysers
 from mxseal.storage.peers import PeersFile
 from mxseal.storage.ports import Queued, Revision, Secrets
 from mxseal.storage.tokens import Tokens
@@ -125,6 +126,15 @@ class Directing(Protocol):
         ...
 
 
+class Analysing(Protocol):
+    """Analysis servers of a document that need not be in force."""
+
+    def trying(self, document: Document, hear: Callable[[Event], None]) -> Analysers:
+        """The analysis servers of a document, asked from here, with connections of their own; `hear` gets
+        every connection. The caller stops them. Raises ContextsRefused."""
+        ...
+
+
 class Services(Protocol):
     """The gateway as the commands see it."""
 
@@ -206,6 +216,11 @@ class Services(Protocol):
     @property
     def directories(self) -> Directing:
         """LDAP."""
+        ...
+
+    @property
+    def analysis(self) -> Analysing:
+        """Servers that analyse files."""
         ...
 
     @property

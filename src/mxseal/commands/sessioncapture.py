@@ -44,6 +44,10 @@ def profile_names(ctx: Context) -> list[str]:
     return [profile.name for profile in ctx.services.history.current().document.ldap_profiles]
 
 
+def server_names(ctx: Context) -> list[str]:
+    return [server.name for server in ctx.services.history.current().document.analysis_servers]
+
+
 Name = Annotated[str, Argument("Name of the recording, as 'list' shows it", complete=recording_names)]
 
 
@@ -58,6 +62,10 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     ldap: Annotated[
         str | None,
         Option("A profile of directory servers (ldapconfig)", complete=profile_names, metavar="PROFILE"),
+    ] = None
+    analysis: Annotated[
+        str | None,
+        Option("A server that analyses files (ampconfig)", complete=server_names, metavar="SERVER"),
     ] = None
     listener: Annotated[
         str | None, Option("Only incoming connections of this listener", complete=listener_names)
@@ -78,10 +86,10 @@ def sessioncapture_arm(
     ] = False,
     minutes: Annotated[int, Option("For so long it is waited", least=1, most=_MOST_MINUTES)] = 30,
 ) -> Result:
-    """Say which connection: --domain, --host, --next-icid or --ldap. The recording is stored when the
-    connection ends; 'sessioncapture list' shows it then, and 'sessioncapture download' gives a pcapng file
-    that Wireshark and tshark open decrypted. Connections that are open already are not recorded. A restart
-    of the gateway disarms.
+    """Say which connection: --domain, --host, --next-icid, --ldap or --analysis. The recording is stored when
+    the connection ends; 'sessioncapture list' shows it then, and 'sessioncapture download' gives a pcapng
+    file that Wireshark and tshark open decrypted. Connections that are open already are not recorded. A
+    restart of the gateway disarms.
 
     Example: sessioncapture arm --domain example.com --only delivery
     """
@@ -101,10 +109,14 @@ def sessioncapture_arm(
 
 def _wanted(ctx: Context, which: Wanted) -> dict[str, Any]:
     """The fields of an order that say which connections."""
-    if [which.domain, which.host, which.ldap, which.next_icid or None].count(None) != 3:
-        raise CommandFailed("Say which connection: one of --domain, --host, --next-icid and --ldap", 2)
+    ways = [which.domain, which.host, which.ldap, which.analysis, which.next_icid or None]
+    if ways.count(None) != len(ways) - 1:
+        listed = "--domain, --host, --next-icid, --ldap and --analysis"
+        raise CommandFailed(f"Say which connection: one of {listed}", 2)
     if which.ldap is not None and (which.only or which.listener):
         raise CommandFailed("A connection to a directory has no listener and no direction", 2)
+    if which.analysis is not None and (which.only or which.listener):
+        raise CommandFailed("A connection to an analysis server has no listener and no direction", 2)
     if which.only == "delivery" and (which.next_icid or which.listener is not None):
         raise CommandFailed("A delivery has no ICID and no listener: leave --only delivery out", 2)
     wanted: dict[str, Any] = {"only": which.only, "next_icid": which.next_icid}
@@ -119,6 +131,12 @@ def _wanted(ctx: Context, which: Wanted) -> dict[str, Any]:
             listed = ", ".join(known.values()) or "none"
             raise CommandFailed(f"There is no LDAP profile {which.ldap}. There are: {listed}")
         wanted["ldap"] = known[which.ldap.lower()]
+    if which.analysis is not None:
+        known = {each.lower(): each for each in server_names(ctx)}
+        if which.analysis.lower() not in known:
+            listed = ", ".join(known.values()) or "none"
+            raise CommandFailed(f"There is no analysis server {which.analysis}. There are: {listed}")
+        wanted["analysis"] = known[which.analysis.lower()]
     if which.listener is not None:
         wanted["listener"] = _listener(ctx, which.listener)
     return wanted

@@ -5,7 +5,15 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable, Iterator
 
-from mxseal.config import check_interfaces, check_ldap, check_levels, check_logs, check_tls, check_trust
+from mxseal.config import (
+    check_interfaces,
+    check_ldap,
+    check_levels,
+    check_logs,
+    check_scanning,
+    check_tls,
+    check_trust,
+)
 from mxseal.config.model import Document, Listener, PolicyLimits, SenderGroup
 from mxseal.config.problem import Problem, Rule, key_path
 from mxseal.config.values import split_host_port
@@ -363,6 +371,7 @@ _RULES: tuple[Rule, ...] = (
     *check_tls.RULES,
     *check_trust.RULES,
     *check_ldap.RULES,
+    *check_scanning.RULES,
 )  # fmt: skip
 _ADVICE: tuple[Rule, ...] = (
     _nothing_accepted, _never_reached, _no_name, _alerts_for_nobody,
@@ -372,4 +381,5 @@ _ADVICE: tuple[Rule, ...] = (
     *check_tls.ADVICE,
     *check_trust.ADVICE,
     *check_ldap.ADVICE,
+    *check_scanning.ADVICE,
 )  # fmt: skip

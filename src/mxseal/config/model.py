@@ -20,6 +20,7 @@ from mxseal.config.model_ldap import (
     LdapUse,
     Undecided,
 )
+from mxseal.config.model_scanning import AnalysisServer
 from mxseal.config.table import Table
 from mxseal.config.values import (
     CertificateIdentity,
@@ -43,6 +44,7 @@ from mxseal.config.values import (
 )
 
 __all__ = [
+    "AnalysisServer",
     "Ldap",
     "LdapChain",
     "LdapGroup",
@@ -533,6 +535,7 @@ class Document(Table):
     ldap_queries: tuple[LdapQuery, ...] = ()
     ldap_chains: tuple[LdapChain, ...] = ()
     ldap_groups: tuple[LdapGroup, ...] = ()
+    analysis_servers: tuple[AnalysisServer, ...] = ()
     dns: Dns = Dns()
     ssh: Ssh = Ssh()
     web: Web = Web()

@@ -30,6 +30,7 @@ NAMED = {
     "ldap_queries": "name",
     "ldap_chains": "name",
     "ldap_groups": "name",
+    "analysis_servers": "name",
 }
 """Arrays of tables, and the key that tells their entries apart."""
 

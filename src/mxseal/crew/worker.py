@@ -37,6 +37,8 @@ from mxseal.relay.ports import Place
 from mxseal.relay.queue import Lane, Queue
 from mxseal.relay.recorder import Recorder
 from mxseal.relay.resolver import DnsResolver
+from mxseal.relay.scanning import analysers, analysis_clients
+from mxseal.scanning.analysers import Bench
 from mxseal.sinks.counts import Counts
 from mxseal.sinks.files import Surroundings
 from mxseal.sinks.jsonlog import encodable
@@ -62,6 +64,7 @@ class _Prepared(msgspec.Struct):
     receptions: list[Reception]
     resolver: DnsResolver
     book: Book
+    bench: Bench
     sockets: dict[Place, socket.socket]
     listening: bool
 
@@ -116,6 +119,10 @@ class Worker:
             self.clock, self.bus.publish, lambda: self.resolver, self.revoked.outbound, self._state.secrets
         )
         self.directories.overheard_by(self.recorder.directory)
+        self.analysers = analysers(
+            self.clock, self.bus.publish, lambda: self.resolver, self.revoked.outbound, self._state.secrets
+        )
+        self.analysers.overheard_by(self.recorder.analysis)
         self.outbound = Outbound(
             self.bus,
             self.clock,
@@ -200,12 +207,13 @@ class Worker:
                 sock.close()
             return [Problem(p.path, p.text.rstrip("."), p.remedy) for p in refused.problems]
         book = self.directories.prepare(document, directory_client(document, live.directory, now))
+        bench = self.analysers.prepare(document, analysis_clients(document, live.analysis, now))
         served = receptions(
             document, live.server_context, lambda each: listener_offer(document, each, now), book.question
         )
         found = served if request.listening else []
         resolver = DnsResolver(document.dns, self.clock)
-        self._prepared = _Prepared(document, live, found, resolver, book, sockets, request.listening)
+        self._prepared = _Prepared(document, live, found, resolver, book, bench, sockets, request.listening)
         return []
 
     async def adopt(self) -> None:
@@ -220,6 +228,7 @@ class Worker:
         self.spool.limits = self._limits(document)
         self.logs.configure(document)
         self.directories.adopt(prepared.book)
+        self.analysers.adopt(prepared.bench)
         self.queue.configure(document, prepared.book.question)
         await self.listeners.put_in_force(prepared.receptions, prepared.sockets)
         if not self._running:
@@ -275,6 +284,7 @@ class Worker:
         await self.listeners.stop(INBOUND_SECONDS, patience)
         await self.queue.stop(OUTBOUND_SECONDS)
         self.directories.stop()
+        self.analysers.stop()
         await self.recorder.stop()
         await self.peers.close()
         self.logs.close()

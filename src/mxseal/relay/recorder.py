@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 
 from mxseal import __version__
 from mxseal.capture.masking import Masking, SmtpMasking
+from mxseal.capture.masking_analysis import AnalysisMasking
 from mxseal.capture.masking_ldap import LdapMasking
 from mxseal.capture.orders import Connection, Order, matches, may_match, tidy
 from mxseal.capture.tape import Tape
@@ -100,6 +101,15 @@ class Recorder:
             return connection
         heard = self._overheard(connection, known, tls_first=False)
         heard.number = f"LDAP {profile}"
+        return heard
+
+    def analysis(self, connection: asyncio.Protocol, server: str) -> asyncio.Protocol:
+        """The same for a connection to an analysis server, which begins with TLS where it has any."""
+        known = Connection(direction="analysis", address="", profile=server)
+        if not any(matches(order, known) for order in self._orders):
+            return connection
+        heard = self._overheard(connection, known, tls_first=False)
+        heard.number = f"ANALYSIS {server}"
         return heard
 
     def _overheard(
@@ -250,6 +260,8 @@ class Recorder:
 
 
 def _masking(heard: Overheard) -> Masking:
+    if heard.known.direction == "analysis":
+        return AnalysisMasking()
     return SmtpMasking() if heard.known.profile is None else LdapMasking()
 
 

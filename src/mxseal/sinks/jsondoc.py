@@ -16,7 +16,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from mxseal.events import EVENT_TYPES, directory, upkeep
+from mxseal.events import EVENT_TYPES, directory, scanning, upkeep
 from mxseal.events import types as facts
 from mxseal.sinks.jsonlog import encode
 from mxseal.tls.facts import ClientOffer, Diagnosis, Observation, StageTimes, TlsFacts, TlsFault
@@ -49,7 +49,7 @@ WORDS = {
     "local_ip": "The gateway's own address of the connection.",
     "remote_ip": "The peer's address.",
     "remote_port": "The peer's port.",
-    "port": "Port of the next hop or directory server.",
+    "port": "Port of the next hop, directory or analysis server.",
     "verdict": "What the mail flow policy does with the connection.",
     "sender_group": "Name of the sender group; null: none matched.",
     "policy": "Name of the mail flow policy.",
@@ -61,7 +61,7 @@ WORDS = {
     "about": "Number of the message that the notification is about.",
     "kind": "What sort it is.",
     "domain": "Recipient domain of the delivery.",
-    "host": "Name of the next hop or directory server.",
+    "host": "Name of the next hop, directory or analysis server.",
     "facts": "The TLS connection.",
     "fault": "How TLS failed.",
     "diagnosis": "Why, and what to do about it; null: not known.",
@@ -109,7 +109,7 @@ WORDS = {
     "source": "Where in the certificate the name stands: subject alternative name or common name.",
     "times": "Seconds that each stage took; null: not told.",
     "profile": "Name of the LDAP profile.",
-    "security": "TLS of the LDAP profile: none, starttls, ldaps.",
+    "security": "TLS of the LDAP profile (none, starttls, ldaps) or analysis server (none, tls).",
     "query": "Name of the LDAP query.",
     "filter": "The LDAP filter, with the address put in.",
     "level": "The TLS level in force.",
@@ -225,7 +225,7 @@ def _sections() -> dict[str, str]:
     """Name of the first kind below each heading of the module -> the heading."""
     found: dict[str, str] = {}
     heading = ""
-    for line in "".join(map(inspect.getsource, (facts, upkeep, directory))).splitlines():
+    for line in "".join(map(inspect.getsource, (facts, upkeep, directory, scanning))).splitlines():
         if line.startswith("# --- "):
             heading = line.strip("#- ")
         elif line.startswith("class ") and heading:

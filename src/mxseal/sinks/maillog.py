@@ -19,6 +19,7 @@ from mxseal.config.subscriptions import LogWanted
 from mxseal.events import types as facts
 from mxseal.events.types import Event
 from mxseal.sinks.alertlines import ALERT_TABLE
+from mxseal.sinks.analysislines import ANALYSIS_TABLE
 from mxseal.sinks.files import LogFile, Surroundings
 from mxseal.sinks.ldaplines import MAIL_SILENT, MAIL_TABLE
 from mxseal.sinks.pushlines import PUSH_TABLE
@@ -432,6 +433,7 @@ TABLE: dict[type[Event], Callable[[Any], list[Line]]] = {
     **ALERT_TABLE,
     **PUSH_TABLE,
     **MAIL_TABLE,
+    **ANALYSIS_TABLE,
 }
 """Each event and the lines that tell it."""
 DETAILS: dict[type[Event], Callable[[Any], list[Line]]] = {facts.OutboundTlsSucceeded: _unverified}

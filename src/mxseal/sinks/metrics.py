@@ -13,7 +13,7 @@ from typing import Any, Literal
 import msgspec
 
 from mxseal.alerts.alert import CLASSES, SEVERITIES
-from mxseal.events import directory
+from mxseal.events import directory, scanning
 from mxseal.events import types as facts
 from mxseal.events.types import Event
 from mxseal.storage.board import Board, Row
@@ -322,6 +322,25 @@ COUNTED: dict[type[Event], tuple[Counted, ...]] = {
     directory.LdapConnectionFailed: (
         Counted(
             _counter("ldap_connections_failed", "Connections to directories that failed", cause=_CAUSES),
+            lambda event: _cause(event.diagnosis),
+        ),
+    ),
+    scanning.AnalysisConnected: (
+        Counted(
+            _counter(
+                "analysis_connections",
+                "Connections to analysis servers, and whether their certificate was verified",
+                security=("none", "tls", OTHER),
+                verified=_YES_NO,
+            ),
+            lambda event: (event.security, _yes(event.verified)),
+        ),
+    ),
+    scanning.AnalysisConnectionFailed: (
+        Counted(
+            _counter(
+                "analysis_connections_failed", "Connections to analysis servers that failed", cause=_CAUSES
+            ),
             lambda event: _cause(event.diagnosis),
         ),
     ),

@@ -96,6 +96,8 @@ class ClientTls(msgspec.Struct, frozen=True, kw_only=True):
     """Whether `trust` counts; without it and without `authorities` no chain verifies."""
     authorities: tuple[str, ...] = ()
     """The custom list: PEM, one certificate each."""
+    partial: bool = False
+    """A chain may end in any of them, also in one that is no root."""
     certificate: CertificateFiles | None = None
     min_version: Version = "TLSv1.2"
     max_version: Version | None = None
@@ -139,7 +141,10 @@ def client_context(values: ClientTls) -> SSL.Context:
     _set_versions(context, values.min_version, values.max_version, values.ciphers)
     if values.system:
         _trust(context, values.trust)
-    add_authorities(context.get_cert_store(), values.authorities)
+    store = context.get_cert_store()
+    add_authorities(store, values.authorities)
+    if values.partial and store is not None:
+        store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
     if values.certificate is not None:
         _use_certificate(context, values.certificate)
     # '*' sends a key share at once: one for each kind, so that classic servers need no second round.

@@ -1,0 +1,1 @@
+"""Analysis servers in use: connections, what they are asked, and what rests after a failure."""
