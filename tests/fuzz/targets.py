@@ -7,6 +7,7 @@ from tests.fuzz import (
     client_hello,
     configuration,
     dns_answers,
+    icap_answers,
     ldap_answers,
     local_face,
     mail_log,
@@ -15,6 +16,7 @@ from tests.fuzz import (
     server_hello,
     smtp_client,
     smtp_server,
+    threatgrid_answers,
 )
 from tests.fuzz.target import Target
 
@@ -26,10 +28,13 @@ _MODULES = (
     certificates,
     configuration,
     dns_answers,
+    icap_answers,
     ldap_answers,
     local_face,
     mail_log,
     notices,
     server_hello,
+    icap_answers,
+    threatgrid_answers,
 )
 TARGETS: dict[str, Target] = {module.TARGET.name: module.TARGET for module in _MODULES}

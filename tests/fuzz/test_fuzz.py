@@ -18,11 +18,13 @@ EXAMPLES = {
     "certificates": 150,
     "configuration": 90,
     "dns-answers": 80,
+    "icap-answers": 80,
     "ldap-answers": 100,
     "local-face": 100,
     "mail-log": 150,
     "notices": 100,
     "server-hello": 150,
+    "threatgrid-answers": 60,
 }
 """Together some 15 seconds."""
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+CLOSED = "the server closed the connection"
 PIECE = 64 * 1024
 """Octets of content that are handed to a connection at a time."""
 

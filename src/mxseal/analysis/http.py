@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import h11
 import msgspec
 
-from mxseal.analysis.exchange import PIECE, decoded, plain
+from mxseal.analysis.exchange import CLOSED, PIECE, decoded, plain
 
 LONGEST = 1 << 20
 """Octets of an answer's content; what is asked for is a few hundred."""
@@ -62,6 +62,8 @@ class HttpExchange:
             if data:
                 self.fault = self.fault or "the server said more than was asked"
             return
+        if not data:  # to h11 that is the end
+            return
         self._heard += len(data)
         if self._heard > _LONGEST_TALK:
             self._fail("the server's answer is too long")
@@ -69,10 +71,10 @@ class HttpExchange:
         self._read(data)
 
     def eof(self) -> None:
-        if not self.done:
+        if not self.done and self._heard:
             self._read(b"")
         if not self.done:
-            self._fail("the server closed the connection")
+            self._fail(CLOSED)
 
     def _sent(self, request: Request) -> Iterator[bytes]:
         length = ("Content-Length", str(len(request.content)))
@@ -109,7 +111,7 @@ class HttpExchange:
             self._parts.clear()
             self.done = True
         elif isinstance(event, h11.ConnectionClosed):
-            self._fail("the server closed the connection")
+            self._fail(CLOSED)
         else:
             return isinstance(event, h11.InformationalResponse)
         return True

@@ -117,6 +117,7 @@ class IcapExchange:
                 return
             self._asked = True
             self._pieces = self._rest(self._preview or 0)
+            self._reading.receive(b"")  # what stood behind the 100
 
     def eof(self) -> None:
         self._reading.eof()
@@ -212,14 +213,14 @@ def finding(exchange: IcapExchange) -> Finding | Refused:
     threat = _threat(answer)
     if threat is not None:
         return Finding("malicious", threat)
-    if answer.status == 204:
-        if exchange.whole:
-            return Finding("clean")
-        return Finding("unknown", remark="the server wanted to see no more than the beginning")
-    if answer.status != 200:
+    if answer.status not in (200, 204):
         return _refused(answer)
     if answer.replaced or not answer.same:
         return Finding("malicious", "blocked", "the server put something else in its place")
+    if answer.status == 200 and not answer.held:
+        return Refused("the server answered 200 without saying what became of the file")
+    if not exchange.whole:
+        return Finding("unknown", remark="the server wanted to see no more than the beginning")
     return Finding("clean")
 
 

@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from mxseal.analysis.exchange import decoded
+from mxseal.analysis.exchange import CLOSED, decoded
 
 _LONGEST_HEAD = 64 * 1024
 _MOST_HEADERS = 200
@@ -37,6 +37,8 @@ class Answer(msgspec.Struct, frozen=True):
     """Names in lower case; lines that were continued have line feeds."""
     replaced: bool = False
     """It encapsulates an HTTP response that is no 200: a page in the place of what was sent."""
+    held: bool = False
+    """It encapsulates content."""
     same: bool = True
     """What it encapsulates is what was sent, or nothing."""
 
@@ -91,7 +93,7 @@ class Reading:
 
     def eof(self) -> None:
         if not self.done:
-            self.fail("the server closed the connection")
+            self.fail(CLOSED)
 
     def fail(self, text: str) -> None:
         self.fault = self.fault or text
@@ -149,6 +151,7 @@ class Reading:
             self.fail("the server encapsulates a head that is too long")
             return
         self._body = kind.endswith("-body") and kind != "null-body"
+        self.answer = msgspec.structs.replace(self.answer, held=self._body)
         if self._body and kind == "opt-body":
             self._content = b""
         self._inner = offset

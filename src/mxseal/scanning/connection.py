@@ -11,7 +11,7 @@ from typing import Protocol, cast
 
 from OpenSSL import SSL
 
-from mxseal.analysis.exchange import Exchange
+from mxseal.analysis.exchange import CLOSED, Exchange
 from mxseal.analysis.values import AnalysisFault, FaultKind
 from mxseal.clock import Clock, Timer
 from mxseal.tls.engine import Engine
@@ -22,7 +22,6 @@ _HIGH_WATER = 256 * 1024
 _LINGER_SECONDS = 5.0
 _WHOLE = 4
 """An exchange may take so many times as long as a silence, so that a trickle ends too."""
-LOST = "the server closed the connection"
 
 
 class Tape(Protocol):
@@ -94,7 +93,7 @@ class Connection(asyncio.Protocol):
         if data:
             self._take(data)
         if engine is not None and engine.closed:
-            self._eof(LOST)
+            self._eof(CLOSED)
 
     def eof_received(self) -> bool:
         return False
@@ -108,7 +107,7 @@ class Connection(asyncio.Protocol):
                 engine.broken("reset", errno=error.errno or 0)
             else:
                 engine.eof()
-        text = LOST
+        text = CLOSED
         if isinstance(error, OSError):
             text = socket_reason(error.errno or 0, error.strerror or str(error))
         self._eof(text)
@@ -129,8 +128,11 @@ class Connection(asyncio.Protocol):
             self._wake()
 
     def _eof(self, text: str) -> None:
-        if self._exchange is not None and not self._exchange.done:
-            self._exchange.eof()
+        exchange = self._exchange
+        if exchange is not None and not exchange.done:
+            exchange.eof()
+        if exchange is not None and exchange.fault not in (None, CLOSED):
+            self.end("protocol", exchange.fault or text)
         self.end("unreachable", text)
 
     # --- the caller's side ----------------------------------------------------------------------------------
@@ -186,7 +188,7 @@ class Connection(asyncio.Protocol):
     def _concluded(self, exchange: Exchange) -> AnalysisFault | None:
         if exchange.fault is not None or not exchange.done:
             if self.fault is None:
-                self.end("protocol", exchange.fault or LOST)
+                self.end("protocol", exchange.fault or CLOSED)
             return self.fault
         self.used_at = self._clock.monotonic()
         self.answered += 1
