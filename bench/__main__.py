@@ -19,6 +19,7 @@ from bench.directory import ldap
 from bench.growth import growth
 from bench.lines import CASES, idle, large, traffic
 from bench.machine import described
+from bench.pages import pages
 from bench.peers import Sink, say
 from bench.profile import profile
 from bench.results import Row, checks, keep, table
@@ -40,9 +41,10 @@ LINES: dict[str, Line] = {
     "grep": searching.grep,
     "scan": scanning.scan,
     "ldap": ldap,
+    "pages": pages,
 }
 GROWTH = "growth"
-_ALONE = {"idle", "start", "grep", "scan", "ldap", GROWTH}
+_ALONE = {"idle", "start", "grep", "scan", "ldap", "pages", GROWTH}
 """Lines in which neither generator nor next hop could be the limit."""
 _BUSY = 0.9
 _FOREIGN = 0.1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Annotated, Any
 
 from cryptography import x509
@@ -234,15 +235,20 @@ def _sheet(ctx: Context, entry: Authority) -> Result:
 
 
 def _facts(name: str, certificate: x509.Certificate, now: float) -> dict[str, Any]:
+    return {"name": name, **_lasting(certificate), "expired": now > not_after(certificate)}
+
+
+@lru_cache(maxsize=1000)
+def _lasting(certificate: x509.Certificate) -> dict[str, Any]:
+    """What does not change. The signature of each root is verified, which takes a tenth of a second for the
+    system's list."""
     return {
-        "name": name,
         "common_name": common_name(certificate.subject),
         "subject": certificate.subject.rfc4514_string(),
         "issuer": name_text(certificate.issuer),
         "kind": "root" if self_signed(certificate) else "intermediate",
         "key": key_name(certificate),
         "expires": day(not_after(certificate)),
-        "expired": now > not_after(certificate),
         "fingerprint": fingerprint(certificate),
     }
 
@@ -324,6 +330,7 @@ async def system_print(
 ) -> Result:
     """It is kept by the operating system: on Debian by the package ca-certificates."""
     found = await _system(ctx)
+    await asyncio.to_thread(lambda: [_lasting(each) for each in found])
     entries = [(title(each), each) for each in found if match.lower() in title(each).lower()]
     heading = f"System List: {_state(candidate(ctx).trust.system)}"
     return _listing(

@@ -85,21 +85,20 @@ async def tophosts(
     ] = "active",
     *,
     limit: Annotated[int, Option("List at most this many", least=1, most=10_000)] = 20,
+    down: Annotated[bool, Option("Only destinations that were down at the last attempt")] = False,
+    within: Annotated[
+        int | None, Option("Count among so many messages of the queue, the oldest", least=1)
+    ] = None,
 ) -> Result:
     """A '*' marks a destination that was down at the last attempt. Counts are since the gateway's start."""
-    routing = _routing(ctx)
-    waiting: Counter[Target] = Counter()
-    async for queued in ctx.services.mail.waiting():
-        sender, level = queued.envelope.sender, own_level(queued.envelope)
-        waiting.update(
-            routing.target_of(each.address, sender, level, each.route, each.groups)
-            for each in queued.recipients
-        )
     lanes: dict[Target, list[LaneState]] = {}
     for lane in await ctx.services.mail.lanes():
         lanes.setdefault(lane.target, []).append(lane)
+    bad = {target for target, states in lanes.items() if any(lane.up is False for lane in states)}
+    # a long queue takes its time, and where nothing is down nobody asks for it
+    waiting, left_out = (Counter[Target](), False) if down and not bad else await _waiting(ctx, within)
     rows: list[tuple[tuple[str, str], tuple[int, ...]]] = []
-    for target in set(waiting) | set(lanes):
+    for target in bad if down else set(waiting) | set(lanes):
         states = lanes.get(target, [])
         numbers = (
             waiting[target],
@@ -108,8 +107,7 @@ async def tophosts(
             sum(lane.soft_failures for lane in states),
             sum(lane.hard_failures for lane in states),
         )
-        down = any(lane.up is False for lane in states)
-        rows.append(((f"*{target.name}" if down else target.name, target.tls), numbers))
+        rows.append(((f"*{target.name}" if target in bad else target.name, target.tls), numbers))
     column = ("active", "connections", "delivered", "soft", "hard").index(order)
     rows.sort(key=lambda row: (-row[1][column], row[0]))
     return Table(
@@ -123,8 +121,27 @@ async def tophosts(
             Column("Bounced", "hard"),
         ),
         tuple((*named, *numbers) for named, numbers in rows[:limit]),
-        empty="Nothing was delivered since the start, and nothing waits.",
+        empty=_NONE_DOWN if down else "Nothing was delivered since the start, and nothing waits.",
+        note=f"Recipients are counted among the {within} oldest messages." if left_out else "",
     )
+
+
+_NONE_DOWN = "No destination was down at the last attempt."
+
+
+async def _waiting(ctx: Context, within: int | None) -> tuple[Counter[Target], bool]:
+    """Recipients by target, and whether there are more messages than were looked at."""
+    routing, found, seen = _routing(ctx), Counter[Target](), 0
+    async for queued in ctx.services.mail.waiting():
+        if seen == within:
+            return found, True
+        seen += 1
+        sender, level = queued.envelope.sender, own_level(queued.envelope)
+        found.update(
+            routing.target_of(each.address, sender, level, each.route, each.groups)
+            for each in queued.recipients
+        )
+    return found, False
 
 
 @command("hoststatus", role="read-only", summary="Show how deliveries to one destination go")

@@ -40,9 +40,7 @@ async def tlsreport(
     since = (int(now) // DAY - days + 1) * DAY
     file = ctx.services.tracking.file
     name = domain.lower().rstrip(".") if domain else None
-    found = await asked(lambda: file.partners(since, direction, name))
-    if failing:
-        found = [each for each in found if each.required_failed or each.preferred_failed]
+    found = await asked(lambda: file.partners(since, direction, name, failing=failing))
     totals = await asked(lambda: file.totals(since, now + DAY))
     by_day = await asked(lambda: file.traffic("day", since, now + DAY, ("tls", "messages")))
     value = {

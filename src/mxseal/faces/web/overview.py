@@ -14,8 +14,11 @@ from mxseal.faces.web.texts import N_, Say
 from mxseal.faces.web.visit import Visit
 
 _FAILING_DAYS = 2
-_SPANS = {"day": ("hour", 24), "week": ("hour", 168), "month": ("day", 30)}
+_SPANS = {"day": ("hour", 24, 1), "week": ("hour", 168, 4), "month": ("day", 30, 1)}
+"""What is counted, how many, and how many of them are one column."""
 _MOST_CAUSES = 8
+_COUNTED = 1000
+"""Messages of the queue among which recipients of a destination that is down are counted."""
 _MOST_ALERTS = 5
 _STATES = (
     ("verified", N_("verified"), "good", ("verified",)),
@@ -28,38 +31,41 @@ _STATES = (
 @page("/", title=N_("Overview"), place="overview", runs=("status",))
 async def overview(visit: Visit) -> Response:
     span = visit.query("span") if visit.query("span") in _SPANS else "month"
-    by, last = _SPANS[span]
+    by, last, many = _SPANS[span]
     status = await visit.ask("status")
+    certificates = await _certificates(visit)
     report = await visit.run("trafficreport", by=by, last=last)
     series = report.value["series"] if report.ok else []
     return visit.show(
         "overview.html",
-        troubles=await _troubles(visit),
+        troubles=await _troubles(visit, certificates),
         status=status,
         queue=status.record.to_json().get("queue", {}),
         report=report,
         span=span,
         hours=by == "hour",
-        at=[each["at"] for each in series],
-        sides=[_side(series, side, title, visit.say) for side, title in _SIDES] if series else [],
+        at=[each["at"] for each in series[::many]],
+        sides=[_side(series, side, title, visit.say, many) for side, title in _SIDES] if series else [],
         causes=_causes(series),
-        certificates=await _certificates(visit),
+        certificates=certificates,
     )
 
 
 _SIDES = (("in", N_("Connections in")), ("out", N_("Connections out")))
 
 
-async def _troubles(visit: Visit) -> list[troubles.Trouble]:
+async def _troubles(visit: Visit, certificates: Sequence[Mapping[str, Any]]) -> list[troubles.Trouble]:
     """As far as the visitor may see them."""
     found: list[troubles.Trouble] = []
-    found += troubles.of_certificates(await _certificates(visit), visit.say)
+    found += troubles.of_certificates(certificates, visit.say)
     if visit.may("tlsreport"):
         report = await visit.run("tlsreport", days=_FAILING_DAYS, failing=True, limit=100)
         found += troubles.of_partners(report.value, visit.say) if report.ok else ()
     if visit.may("tophosts"):
-        hosts = await visit.run("tophosts", limit=10)
-        found += troubles.of_hosts(hosts.table.rows, visit.say) if hosts.ok else ()
+        hosts = await visit.run("tophosts", limit=10, down=True, within=_COUNTED)
+        found += (
+            troubles.of_hosts(hosts.table.rows, visit.say, cut=bool(hosts.table.note)) if hosts.ok else ()
+        )
     if visit.may("displayalerts"):
         alerts = await visit.run("displayalerts", count=50)
         now = visit.site.services.clock.now()
@@ -76,13 +82,17 @@ async def _certificates(visit: Visit) -> list[dict[str, Any]]:
     return sorted(used, key=lambda each: each.get("days_left", -1))
 
 
-def _side(series: Sequence[Mapping[str, Any]], side: str, title: str, speak: Say) -> dict[str, Any]:
-    """All charts of one direction."""
+def _side(
+    series: Sequence[Mapping[str, Any]], side: str, title: str, speak: Say, many: int
+) -> dict[str, Any]:
+    """All charts of one direction; `many` hours are one column."""
+    tls = [each[side].get("tls", {}) for each in series]
+    columns = [tls[at : at + many] for at in range(0, len(tls), many)]
     states = [
         charts.Series(
             speak(name),
             kind,
-            tuple(sum(each[side].get("tls", {}).get(word, 0) for word in words) for each in series),
+            tuple(sum(each.get(word, 0) for each in column for word in words) for column in columns),
         )
         for _, name, kind, words in _STATES
     ]

@@ -59,9 +59,11 @@ def say(language: Language) -> Say:
 
 def markup(language: Language) -> Callable[..., Markup]:
     """The same for templates: text and places are escaped, places that are markup are not."""
+    # A page says "from" a hundred times. Texts are those of templates and tables, so there are few.
+    known = lru_cache(maxsize=4000)(lambda text: escape(translated(language, text)))
 
     def speak(text: str, **places: Any) -> Markup:
-        told = escape(translated(language, text))
+        told = known(text)
         return told.format(**places) if places else told
 
     return speak

@@ -88,13 +88,16 @@ def of_partners(report: Mapping[str, Any], speak: Say) -> Iterator[Trouble]:
         )
 
 
-def of_hosts(rows: Sequence[Sequence[Any]], speak: Say) -> Iterator[Trouble]:
-    """Destinations that did not answer at the last attempt and that mail waits for. Rows of `tophosts`."""
+def of_hosts(rows: Sequence[Sequence[Any]], speak: Say, *, cut: bool = False) -> Iterator[Trouble]:
+    """Destinations that did not answer at the last attempt and that mail waits for. Rows of `tophosts`.
+    `cut`: more may wait than was counted."""
     for name, _level, waiting, *_ in rows:
-        if name.startswith("*") and waiting:
+        if name.startswith("*") and (waiting or cut):
             domain = name.removeprefix("*")
             one = N_("{domain} does not answer: 1 recipient waits.")
             text = one if waiting == 1 else N_("{domain} does not answer: {n} recipients wait.")
+            if cut:
+                text = N_("{domain} does not answer, and the queue is long.")
             advice = speak(N_("See what its hosts say, then deliver again."))
             link = f"/queue/host/{quote(domain, safe='')}"
             yield Trouble("weak", speak(text, domain=domain, n=waiting), advice, link)

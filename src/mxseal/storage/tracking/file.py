@@ -91,9 +91,11 @@ class TrackingFile:
         with self._reading() as connection:
             return reading.story(connection, mid)
 
-    def partners(self, since: float, side: str | None, domain: str | None) -> list[counted.Partner]:
+    def partners(
+        self, since: float, side: str | None, domain: str | None, *, failing: bool = False
+    ) -> list[counted.Partner]:
         with self._reading() as connection:
-            return counted.partners(connection, since, side=side, domain=domain)
+            return counted.partners(connection, since, side=side, domain=domain, failing=failing)
 
     def partner_days(self, since: float, domain: str, side: str | None) -> list[counted.PartnerDay]:
         with self._reading() as connection:

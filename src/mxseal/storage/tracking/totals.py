@@ -106,19 +106,27 @@ def partner_days(
 
 
 def partners(
-    connection: apsw.Connection, since: float, *, side: str | None = None, domain: str | None = None
+    connection: apsw.Connection,
+    since: float,
+    *,
+    side: str | None = None,
+    domain: str | None = None,
+    failing: bool = False,
 ) -> list[Partner]:
-    """Sums over the days from that of `since` on; those with failures first, then by connections."""
+    """Sums over the days from that of `since` on; those with failures first, then by connections. `failing`:
+    only those."""
+    # a condition on the domain that may be NULL would be none that an index helps with
+    where = "" if domain is None else "AND domain=?"
+    having = "HAVING sum(required_failed + preferred_failed) > 0" if failing else ""
     rows = connection.execute(
-        """
+        f"""
         SELECT side, domain, sum(required_ok), sum(required_failed), sum(preferred_ok),
             sum(preferred_failed), sum(clear), sum(verified), sum(messages_tls), sum(messages_clear),
             max(failed_at), cause, reason
-        FROM (SELECT * FROM partner WHERE day>=? AND (? IS NULL OR side=?) AND (? IS NULL OR domain=?)
-              ORDER BY failed_at)
-        GROUP BY side, domain
-        """,
-        (int(since) // DAY, side, side, domain, domain),
+        FROM (SELECT * FROM partner WHERE day>=? AND (? IS NULL OR side=?) {where} ORDER BY failed_at)
+        GROUP BY side, domain {having}
+        """,  # noqa: S608
+        (int(since) // DAY, side, side, *(() if domain is None else (domain,))),
     )
     # With max() alone beside them, cause and reason are those of its row (sqlite.org/lang_select.html §2.5).
     names = Partner.__struct_fields__
