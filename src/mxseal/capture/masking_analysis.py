@@ -12,7 +12,7 @@ _FIRST = re.compile(
     rb"(?:(?:GET|POST|OPTIONS|RESPMOD|REQMOD) [!-~]{1,2000} (?:HTTP|ICAP)/1\.[01]"
     rb"|(?:HTTP|ICAP)/1\.[01] [0-9]{3}(?: [\x20-\x7e]{0,200})?)\r?\n"
 )
-_SIZE = re.compile(rb"([0-9A-Fa-f]{1,8})[^\r\n]{0,100}\r?\n")
+_SIZE = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]{0,8}(?:;[ \t]{0,8}ieof)?\r?\n")
 _SECRET = re.compile(rb"(?im)^(authorization:[ \t]*(?:bearer[ \t]+)?)([^\r\n]+)")
 _PARAMETER = re.compile(rb"(api_key=)([^&\s]+)")
 _LENGTH = re.compile(rb"(?im)^content-length:[ \t]*([0-9]{1,15})[ \t]*\r?$")
