@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -22,7 +22,7 @@ from lab.process import Child, Program, plain_environment, wait_for_port
 BASE = "dc=lab,dc=test"
 ADMINISTRATOR = f"cn=gateway,{BASE}"
 PASSWORD = "a password of the laboratory"
-_SCHEMAS = ("core", "cosine", "inetorgperson", "misc")
+_SCHEMAS = ("core", "cosine", "inetorgperson", "misc", "dyngroup")
 _ACTIVE_DIRECTORY = """\
 attributetype ( 1.2.840.113556.1.2.210 NAME 'proxyAddresses'
   EQUALITY caseIgnoreMatch SUBSTR caseIgnoreSubstringsMatch SYNTAX 1.3.6.1.4.1.1466.115.121.1.15 )
@@ -56,6 +56,23 @@ def group(name: str, *member_of: str) -> str:
     return "\n".join([*lines, f"cn: {name}", *(f"memberOf: {group_name(each)}" for each in member_of)]) + "\n"
 
 
+def group_of(name: str, *members: str) -> str:
+    """A group that names its members, by their DN."""
+    lines = [f"dn: {group_name(name)}", "objectClass: groupOfNames", f"cn: {name}"]
+    return "\n".join([*lines, *(f"member: {each}" for each in members)]) + "\n"
+
+
+def slow(seconds: int) -> dict[str, Sequence[str]]:
+    """For `overlays`: each answer takes so long."""
+    return {"retcode": (f"retcode-parent ou=slow,{BASE}", f"retcode-sleep {seconds}")}
+
+
+def active_directory() -> dict[str, Sequence[str]]:
+    """For `overlays`: `memberOf` is computed from the members of groups, and of groups in groups, as Active
+    Directory does it with its own matching rule."""
+    return {"dynlist": ("dynlist-attrset groupOfURLs memberURL member+memberOf@groupOfNames*",)}
+
+
 def group_name(name: str) -> str:
     """The DN of a group."""
     return f"cn={name},ou=groups,{BASE}"
@@ -72,14 +89,16 @@ class Slapd:
         anonymous: bool = True,
         ports: tuple[int, int] | None = None,
         settings: Sequence[str] = (),
+        overlays: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         """`anonymous`: everybody may read; else only who is logged in. `ports`: clear and TLS. `settings` are
-        further lines of slapd.conf."""
+        further lines of slapd.conf; `overlays` modules on top of the data, each with its lines."""
         self.tree: Tree = unpacked("slapd")
         self.entries = list(entries)
         self.security = security
         self.anonymous = anonymous
         self.settings = list(settings)
+        self.overlays = dict(overlays or {})
         self.port, self.tls_port = ports or free_ports(2)
         self.folder = new_folder("slapd")
         self._child: Child | None = None
@@ -176,6 +195,7 @@ class Slapd:
             f"pidfile {self.folder}/pid",
             f"modulepath {self.tree.path('usr/lib/ldap')}",
             "moduleload back_mdb",
+            *(f"moduleload {name}" for name in self.overlays),
             *self._tls(),
             # Who comes with a certificate is cn=NAME,ou=clients (SASL EXTERNAL).
             f'authz-regexp "^cn=([^,]+),.*$" "cn=$1,ou=clients,{BASE}"',
@@ -191,6 +211,8 @@ class Slapd:
             "index objectClass,mail,proxyAddresses,mailLocalAddress,cn eq",
             f"access to * by {readers}",
         ]
+        for name, wanted in self.overlays.items():
+            lines += [f"overlay {name}", *wanted]
         return "\n".join(lines) + "\n"
 
     def _tls(self) -> list[str]:

@@ -410,9 +410,9 @@ async def test_a_listener_without_its_first_certificate_falls_back() -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("ec", "listener:Nowhere"), "There are: delivery, listener:IncomingMail"),
+        (("ec", "listener:Nowhere"), "There are: delivery, ldap, listener:IncomingMail"),
         (("ec", "delivery", "--sni"), "leave out --second and --sni"),
-        (("ec", "delivery", "--remove"), "Delivery does not use ec"),
+        (("ec", "delivery", "--remove"), "delivery does not use ec"),
         (("ec", "listener:IncomingMail", "--second", "--sni"), "one of --second and --sni"),
         (("ec", "listener:IncomingMail", "--remove"), "does not use ec so"),
     ],
@@ -522,7 +522,7 @@ async def test_names_and_services_are_completed() -> None:
 
     assert complete("certconfig", "show", "") == ["Demo", "ec", "rsa"]
     assert complete("certconfig", "check", "r") == ["rsa"]
-    assert complete("certconfig", "assign", "ec", "l") == ["listener:IncomingMail"]
+    assert complete("certconfig", "assign", "ec", "l") == ["ldap", "listener:IncomingMail"]
     assert complete("certconfig", "intermediates", "remove", "ec", "") == ["1", "2"]
 
 

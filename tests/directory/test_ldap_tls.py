@@ -15,7 +15,10 @@ from mxseal.directory.questions import Match
 from mxseal.events.directory import LdapConnected, LdapConnectionFailed
 from tests.conftest import Starter
 from tests.directory.circle import circle
-from tests.directory.estate import people, profile
+from tests.directory.estate import asking, people, profile
+from tests.directory.test_ldap_commands import Office
+from tests.relay.harness import greeted, keeping
+from tests.relay.harness import running as relaying
 
 
 def served(
@@ -154,3 +157,41 @@ async def test_a_host_that_nobody_listens_on_and_a_name_that_is_none_are_told_as
     unknown = profile() | {"hosts": ["nowhere.lab.test"]}
     async with circle(authority, unknown) as made:
         assert (await made.fault()).text == "Server unreachable: DNS lookup failure (no such name)"
+
+
+async def test_a_certificate_that_is_assigned_to_the_ldap_client_is_the_login_from_the_commit_on(
+    running: Starter, authority: Authority, tmp_path: Path
+) -> None:
+    clients = Authority("Clients")
+    slapd = served(running, authority.issue("127.0.0.1"), clients.issue("gateway"), anonymous=False)
+    port = free_port()
+    document = asking(authority, port, profile(slapd.tls_port, bind="external"))
+    async with relaying(tmp_path / "home", port, document, prepare=keeping) as relay, greeted(port) as client:
+        await client.say("EHLO client.lab.test", "MAIL FROM:<from@lab.test>")
+        assert (await client.say("RCPT TO:<anna@example.com>")).startswith(
+            "451 "
+        )  # Demo is none of its clients
+        made = relay.certificate("gateway", clients.issue("gateway", usages=["client"]))
+        demo = relay.gateway.history.current().document.certificates[0].model_dump()
+        await relay.commit(certificates=[demo, made])
+        office = Office(relay)
+        await office.ok("certconfig", "assign", "gateway", "ldap")
+        assert "The LDAP client shows gateway." in office.text
+        await office.ok("ldaptest", "LDAP.ldapaccept", "anna@example.com")
+        assert "Client certificate: gateway. " in office.text
+        assert "Bind by client certificate (EXTERNAL): success." in office.text
+        await office.ok("commit", "a login")
+        async with greeted(port) as fresh:
+            await fresh.say("EHLO client.lab.test", "MAIL FROM:<from@lab.test>")
+            assert (await fresh.say("RCPT TO:<anna@example.com>")).startswith("250 ")
+        rows = await office.ok("certconfig", "print")
+        assert {"service": "LDAP client", "certificate": "gateway"} in [
+            {key: row[key] for key in ("service", "certificate")} for row in rows
+        ]
+        assert "LDAP client" in await office.refused("certconfig", "delete", "gateway")
+        assert "leave out --second" in await office.refused(
+            "certconfig", "assign", "Demo", "ldap", "--second"
+        )
+        assert "does not use Demo" in await office.refused("certconfig", "assign", "Demo", "ldap", "--remove")
+        await office.ok("certconfig", "assign", "gateway", "ldap", "--remove")
+        assert "shows no certificate" in office.text

@@ -26,10 +26,11 @@ from mxseal.commands.parameters import Argument, Option
 from mxseal.commands.registry import command
 from mxseal.commands.results import Column, Parts, Problems, Result, Table
 from mxseal.config.check import Problem as Place
-from mxseal.config.model import Certificate, Document, Listener
+from mxseal.config.model import Certificate, Delivery, Document, Ldap, Listener
 from mxseal.relay.probe import Seen
 
-_DELIVERY = "delivery"
+_CLIENTS = {"delivery": ("Outbound delivery", "delivery"), "ldap": ("The LDAP client", "ldap")}
+"""Services that show a certificate as clients: what they are called, and their table."""
 _LISTENER = "listener:"
 _INTERFACE = "interface:"
 _ANALYSIS = "analysis:"
@@ -95,7 +96,7 @@ def _services(document: Document) -> list[str]:
     listeners = [_LISTENER + listener.name for listener in document.listeners]
     interfaces = [_INTERFACE + interface.name for interface in document.interfaces]
     return [
-        _DELIVERY,
+        *_CLIENTS,
         *listeners,
         *interfaces,
         *(_ANALYSIS + each.name for each in document.analysis_servers),
@@ -109,7 +110,7 @@ def certconfig_assign(
     service: Annotated[
         str,
         Argument(
-            "delivery, listener:NAME, interface:NAME or analysis:NAME",
+            "delivery, ldap, listener:NAME, interface:NAME or analysis:NAME",
             complete=service_names,
             ask="For which service:",
         ),
@@ -125,10 +126,10 @@ def certconfig_assign(
     profile = find(document, name)
     if second and sni:
         raise CommandFailed("Choose one of --second and --sni", 2)
-    if service.lower() == _DELIVERY:
+    if service.lower() in _CLIENTS:
         if second or sni:
-            raise CommandFailed("Delivery shows one certificate: leave out --second and --sni", 2)
-        return _delivery(ctx, document, profile, remove)
+            raise CommandFailed(f"{service} has one certificate: leave out --second and --sni", 2)
+        return _client(ctx, document, profile, service.lower(), remove)
     if service.lower().startswith(_INTERFACE):
         if second or sni:
             raise CommandFailed("An interface shows one certificate: leave out --second and --sni", 2)
@@ -227,22 +228,23 @@ def _shown_as_client(ctx: Context, profile: Certificate) -> list[Problem]:
     return [*dates, *judge_for_delivery(leaf)]
 
 
-def _delivery(ctx: Context, document: Document, profile: Certificate, remove: bool) -> Result:
+def _client(ctx: Context, document: Document, profile: Certificate, service: str, remove: bool) -> Result:
+    """What the gateway itself shows as a client: to next hops, or to directories."""
+    who, table = _CLIENTS[service]
+    current: Delivery | Ldap = getattr(document, table)
     assigned: str | None = profile.name
     warnings: list[Problem] = []
     if remove:
-        if document.delivery.certificate != profile.name:
-            raise CommandFailed(
-                f"Delivery does not use {profile.name}. 'certconfig print' shows what is used"
-            )
+        if current.certificate != profile.name:
+            raise CommandFailed(f"{who} does not use {profile.name}. 'certconfig print' shows what is used")
         assigned = None
     else:
         warnings += _shown_as_client(ctx, profile)
-    delivery = document.delivery.model_copy(update={"certificate": assigned})
-    document = document.model_copy(update={"delivery": delivery})
+    fresh = current.model_copy(update={"certificate": assigned})
+    document = document.model_copy(update={table: fresh})
     told = "shows no certificate" if remove else f"shows {profile.name}"
-    facts = {"service": _DELIVERY, "certificate": profile.name, "removed": remove}
-    return changed(ctx, document, f"Outbound delivery {told}.", facts, warnings)
+    facts = {"service": service, "certificate": profile.name, "removed": remove}
+    return changed(ctx, document, f"{who} {told}.", facts, warnings)
 
 
 def _put_on(

@@ -51,14 +51,18 @@ class Use(msgspec.Struct, frozen=True):
     """A service that uses a certificate."""
 
     kind: str
-    """delivery, listener, interface, log."""
+    """delivery, ldap, listener, interface, log."""
     name: str = ""
     sni: bool = False
 
     @property
     def service(self) -> str:
         """What `certconfig assign` calls it; empty for what is assigned elsewhere."""
-        return self.kind if self.kind == "delivery" else f"{self.kind}:{self.name}" * (self.kind != "log")
+        return (
+            self.kind
+            if self.kind in {"delivery", "ldap"}
+            else f"{self.kind}:{self.name}" * (self.kind != "log")
+        )
 
 
 def used(texts: list[str]) -> list[Use]:
@@ -66,7 +70,10 @@ def used(texts: list[str]) -> list[Use]:
     found = []
     for text in texts:
         match = _USE.fullmatch(text)
-        found.append(Use(match[1], match[2], "by server name" in match[3]) if match else Use("delivery"))
+        if match is not None:
+            found.append(Use(match[1], match[2], "by server name" in match[3]))
+        else:
+            found.append(Use("ldap" if text == "LDAP client" else "delivery"))
     return found
 
 
@@ -144,6 +151,7 @@ async def _services(visit: Visit) -> list[Use]:
     return [
         *(Use("listener", entry["name"]) for entry in listeners),
         Use("delivery"),
+        Use("ldap"),
         *(Use("interface", entry["name"]) for entry in interfaces),
     ]
 
