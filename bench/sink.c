@@ -288,14 +288,14 @@ int main(int argc, char **argv)
 {
     static struct connection listeners[64];
     struct epoll_event ready[256];
-    const char *certificate = NULL, *key = NULL, *path = NULL;
+    const char *certificate = NULL, *key = NULL, *path = NULL, *places[64];
     int count = 0;
     signal(SIGPIPE, SIG_IGN);
     many_files();
     events = epoll_create1(EPOLL_CLOEXEC);
     for (int i = 1; i + 1 < argc; i += 2) {
         if (!strcmp(argv[i], "--at") && count < 64)
-            listeners[count++].fd = listen_at(argv[i + 1]);
+            places[count++] = argv[i + 1];
         else if (!strcmp(argv[i], "--certificate"))
             certificate = argv[i + 1];
         else if (!strcmp(argv[i], "--key"))
@@ -307,7 +307,9 @@ int main(int argc, char **argv)
     }
     if (count == 0 || certificate == NULL || key == NULL || path == NULL)
         fail("sink --at ADDRESS:PORT --certificate CHAIN --key KEY --counts FILE");
-    open_counts(path);
+    open_counts(path); /* before it listens: who can connect may read them */
+    for (int i = 0; i < count; i++)
+        listeners[i].fd = listen_at(places[i]);
     context = tls_context(TLS_server_method());
     if (SSL_CTX_use_certificate_chain_file(context, certificate) != 1 ||
         SSL_CTX_use_PrivateKey_file(context, key, SSL_FILETYPE_PEM) != 1)

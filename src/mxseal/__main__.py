@@ -202,12 +202,15 @@ def _hostname(given: str | None) -> str:
 
 
 def _serve(called: Invocation) -> int:
+    from mxseal.crew.nursery import Nursery  # noqa: PLC0415 - what workers need, and no more
+
+    nursery = Nursery()  # before anything is open, and before the faces take their memory
     from mxseal import app  # noqa: PLC0415
 
     given = _values(called.words[1:], {"--home"})
     home = Path(given["--home"]).expanduser().absolute() if "--home" in given else called.home
     try:
-        return app.serve(home)
+        return app.serve(home, nursery)
     except app.AppFault as fault:
         return _told(fault)
 

@@ -103,17 +103,18 @@ def initialise(
     return InitReport(root, "admin", password, hostname, port, web_port)
 
 
-def serve(root: Path) -> int:
-    """Run the gateway of a home in the foreground. Gives the exit status; AppFault when it can't begin."""
+def serve(root: Path, nursery: Nursery) -> int:
+    """Run the gateway of a home in the foreground, with workers from `nursery`, which ends with it. Gives the
+    exit status; AppFault when it can't begin."""
     os.umask(0o077)
     raise_limit()
     # A peer's odd certificate is told in the log, where it belongs, not on standard error.
     warnings.simplefilter("ignore", CryptographyDeprecationWarning)
     home = Home(root)
-    if not home.exists:
-        raise AppFault(f"There is no home in {root}: make one with 'mxseal init --home {root}'.", EX_CONFIG)
-    nursery = Nursery()  # before anything is open
     try:
+        if not home.exists:
+            remedy = f"make one with 'mxseal init --home {root}'"
+            raise AppFault(f"There is no home in {root}: {remedy}.", EX_CONFIG)
         home.lock()
         for sentence in home.upgrade():
             print(sentence, file=sys.stderr)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from mxseal import app
+from mxseal.crew.nursery import Nursery
 
 
 def test_a_folder_that_holds_something_is_refused_and_left_as_it_was(tmp_path: Path) -> None:
@@ -34,7 +35,7 @@ def test_a_port_that_is_taken_is_a_failure_that_may_pass(
         port = taken.getsockname()[1]
         app.initialise(tmp_path / "home", hostname="mx.example.com", smtp_port=port)
         with pytest.raises(app.AppFault, match="can't open its ports") as caught:
-            app.serve(tmp_path / "home")
+            app.serve(tmp_path / "home", Nursery())
     assert caught.value.status == app.EX_TEMPFAIL
     assert f"port {port} can't be opened" in capsys.readouterr().err
 
@@ -47,5 +48,5 @@ def test_another_mistake_beside_a_taken_port_is_one_of_the_configuration(tmp_pat
         # the document of one home with the keys of another
         shutil.copy(tmp_path / "other" / "seal.key", tmp_path / "home" / "seal.key")
         with pytest.raises(app.AppFault) as caught:
-            app.serve(tmp_path / "home")
+            app.serve(tmp_path / "home", Nursery())
     assert caught.value.status == app.EX_CONFIG
