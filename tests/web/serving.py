@@ -22,7 +22,7 @@ from mxseal.certs.revocation import CrlKeeper
 from mxseal.clock import ManualClock
 from mxseal.commands.catalogue import registry
 from mxseal.commands.running import AuditRecord, Runner
-from mxseal.commands.services import Figure
+from mxseal.commands.services import Figure, PushState
 from mxseal.config.history import History
 from mxseal.config.model import (
     AlertRecipient,
@@ -56,6 +56,7 @@ from tests.commands.gateway import NOW, FakeServices
 from tests.commands.test_tlspeers import BANK, GONE, MENDED, OFF, PLAIN, SENDER
 from tests.config.documents import document
 from tests.config.memory import MemoryDocuments
+from tests.web import around
 from tests.web.tracked import Tracked, fill
 
 PATIENCE = 20.0
@@ -167,6 +168,11 @@ class WebFake(FakeServices):
         self.seen: list[Seen] = []
         self.crls = CrlKeeper(home, self.clock, self.bus)
         self.alerts = RecentAlerts()
+        self.tokens = self.state.tokens
+        self.directories = around.Directing()
+        self.resolver = around.Names()
+        self.captures, self.packets = around.recordings(root, self.clock)
+        self.restarts = 0
         self.peers: PeersFile
         self.tracking: Tracked
         self.logs_home = root
@@ -180,6 +186,15 @@ class WebFake(FakeServices):
 
     def now(self) -> float:
         return self.clock.now()
+
+    def restart(self) -> None:
+        self.restarts += 1
+
+    def pushes(self) -> list[PushState]:
+        return around.pushes()
+
+    def roll_over(self, log: str) -> Sequence[str]:
+        return [log]
 
     def log_wait(self) -> Callable[[], Awaitable[object]]:
         return asyncio.Event().wait
@@ -364,6 +379,7 @@ class WebServing:
                 "alerts": Alerts(recipients=(AlertRecipient(address="noc@example.net"),)),
             }
         )
+        document = around.surrounded(document)
         services.documents.put(1, render(document), "init", "certificates", NOW - 90_000)
         services.seen = [
             Seen(listener=listeners[0].name, server_name=None, sha256=issued.sha256, certificate="mx",

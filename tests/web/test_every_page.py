@@ -14,7 +14,7 @@ from lab.browser import Browser
 from mxseal.faces.web.texts import catalogue
 from mxseal.language import LANGUAGES
 from tests.web.looking import Window, window
-from tests.web.pages import EXAMPLES, addresses, pages
+from tests.web.pages import BESIDE, EXAMPLES, addresses, pages
 from tests.web.serving import WebServing
 from tests.web.texts import code_texts, form_texts, strings, template_texts, untranslatable
 
@@ -37,8 +37,10 @@ def test_every_page_has_an_example() -> None:
 
 @pytest.mark.parametrize("address", addresses())
 def test_a_page_is_readable_in_light_and_dark_wide_and_narrow(seen: Window, address: str) -> None:
-    seen.open(address)
+    answer = seen.open(address)
     page = seen.page
+    if address not in BESIDE:
+        assert answer.status == 200
     assert page.locator("html").get_attribute("lang") == seen.language
     page.emulate_media(color_scheme="light")
     page.evaluate(AXE)

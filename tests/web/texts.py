@@ -6,12 +6,17 @@ import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Literal, get_args, get_origin
 
 from jinja2 import Environment, nodes
 
 from mxseal.commands.catalogue import registry
+from mxseal.commands.registry import Registry
 from mxseal.faces.web import forms
+from mxseal.faces.web.entries import Entries
+from mxseal.faces.web.files import Transfer
+from mxseal.faces.web.settings import Setting
 from mxseal.faces.web.site import SUBJECTS
 
 WEB = Path(forms.__file__).parent
@@ -60,7 +65,7 @@ def form_texts() -> Iterator[tuple[str, str]]:
     """(module, text) of the fields of all forms: labels, help, choices."""
     commands = registry()
     for module in SUBJECTS:
-        for form in [value for value in vars(module).values() if isinstance(value, forms.Form)]:
+        for form in _forms(module, commands):
             for parameter in form.parameters(commands):
                 yield module.__name__, form.label(parameter)
                 if form.help(parameter):
@@ -68,6 +73,25 @@ def form_texts() -> Iterator[tuple[str, str]]:
                 for choice in get_args(parameter.kind) if get_origin(parameter.kind) is Literal else ():
                     if str(choice).replace("-", "").isalpha():  # others are names: rsa-2048
                         yield module.__name__, str(choice)
+
+
+def _forms(module: ModuleType, commands: Registry) -> Iterator[forms.Form]:
+    """All forms of a module: its own, and those of its lists and settings."""
+    named = [each for name, each in vars(module).items() if name != "SUBJECTS"]
+    for value in [inner for each in named for inner in (each if isinstance(each, tuple) else (each,))]:
+        match value:
+            case forms.Form():
+                yield value
+            case Setting():
+                yield value.form(commands)
+            case Entries():
+                yield from (
+                    value.form_of(commands, verb)
+                    for verb in ("new", "edit")
+                    if verb == "edit" or not value.fixed
+                )
+            case Transfer():
+                yield value.form
 
 
 def untranslatable() -> Iterator[str]:

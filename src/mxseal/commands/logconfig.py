@@ -330,7 +330,20 @@ class Push(msgspec.Struct, frozen=True, kw_only=True):
     ] = None
 
 
-@command("logconfig", "push", "set", role="administrator", summary="Send a log to a syslog server")
+def _present_push(ctx: Context, given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Where a log is sent now; nothing for one that is sent nowhere."""
+    found = _find(_candidate(ctx), given["log"])
+    return found.push.model_dump() if found.push is not None else {}
+
+
+@command(
+    "logconfig",
+    "push",
+    "set",
+    role="administrator",
+    summary="Send a log to a syslog server",
+    present=_present_push,
+)
 def push_set(
     ctx: Context,
     log: _Known,

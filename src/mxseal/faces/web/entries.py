@@ -17,6 +17,7 @@ import msgspec
 from starlette.responses import Response
 
 from mxseal.commands.context import CommandFailed
+from mxseal.commands.registry import Registry
 from mxseal.faces.web.calling import command_of
 from mxseal.faces.web.forms import Form, FormView, Kind
 from mxseal.faces.web.pages import PLACES, Handler, Page, Place
@@ -73,6 +74,25 @@ class Entries(msgspec.Struct, frozen=True, kw_only=True):
     """A template with what stands above the list."""
     named: int = 0
     """The column of the list that has the entry's name."""
+    helps: Mapping[str, str] = {}
+    chosen: Mapping[str, tuple[str, ...]] = {}
+    """See `forms.Form`."""
+    rest: bool = False
+    """All other parameters that the commands have, behind `fields`: they gain some without this page."""
+    changes: bool = False
+    """Only what was changed is given to `edit`: what is left alone goes on to follow a default."""
+    known_as: str = ""
+    """The key's parameter in `edit` and `delete`, when it is called otherwise there."""
+    replaces: bool = False
+    """There is no `edit`: `new` replaces what has the name. What there is now is in the list's JSON."""
+    home: str = ""
+    """The page with the list, when that is not one of these."""
+    beside_list: tuple[tuple[str, str, str], ...] = ()
+    """(title, address, command) of pages that the list leads to."""
+    of_one: tuple[tuple[str, str, str], ...] = ()
+    """The same of pages about one entry, whose address has {name}."""
+    add: str = "new"
+    """The verb that makes one."""
 
     @property
     def above(self) -> Place:
@@ -86,17 +106,43 @@ class Entries(msgspec.Struct, frozen=True, kw_only=True):
 
     def form(self, visit: Visit, verb: str) -> Form:
         """What `new` or `edit` takes, as far as the command has it."""
-        command = f"{self.command} {verb}"
-        entry = command_of(visit.site.runner.commands, tuple(command.split()))
-        known = {parameter.name for parameter in entry.parameters}
+        return self.form_of(visit.site.runner.commands, verb)
+
+    def form_of(self, commands: Registry, verb: str) -> Form:
+        command = f"{self.command} {self._word(verb)}"
+        entry = command_of(commands, tuple(command.split()))
+        known = [parameter.name for parameter in entry.parameters]
         wanted = (
             (self.key, *self.fields, *self.new_only) if verb == "new" else (*self.fields, *self.edit_only)
         )
-        return Form(command, tuple(name for name in wanted if name in known), self.labels, self.kinds)
+        if self.rest:
+            wanted = (
+                *wanted,
+                *(name for name in known if name not in (*wanted, self.key, self.key_of(verb))),
+            )
+        names = tuple(name for name in dict.fromkeys(wanted) if name in known)
+        return Form(command, names, self.labels, self.kinds, helps=self.helps, chosen=self.chosen)
+
+    def key_of(self, verb: str) -> str:
+        return self.key if verb == "new" or self.replaces else self.known_as or self.key
+
+    def _word(self, verb: str) -> str:
+        """The command's last word."""
+        return self.add if verb == "new" or (verb == "edit" and self.replaces) else verb
+
+    async def there(self, visit: Visit, name: str) -> Mapping[str, Any]:
+        """The values of an entry, as they would be typed. Raises CommandFailed."""
+        if not self.replaces:
+            return self.present(visit, "edit", {self.key_of("edit"): name})
+        rows = (await visit.ask(self.listing)).value
+        found = next((row for row in rows if row[self.key] == name), None)
+        if found is None:
+            raise CommandFailed(visit.say(N_("There is no {name} any more."), name=name))
+        return {**found, **{f"{key}_": value for key, value in found.items()}}
 
     def present(self, visit: Visit, verb: str, given: Mapping[str, Any]) -> Mapping[str, Any]:
         """The values that there are now, as they would be typed. Raises CommandFailed."""
-        entry = command_of(visit.site.runner.commands, (*self.command.split(), verb))
+        entry = command_of(visit.site.runner.commands, (*self.command.split(), self._word(verb)))
         if entry.present is None:
             return {}
         try:
@@ -108,7 +154,7 @@ class Entries(msgspec.Struct, frozen=True, kw_only=True):
 
     def pages(self) -> tuple[Page, ...]:
         listing = (self.listing,)
-        new, edit, delete = ((f"{self.command} {verb}",) for verb in ("new", "edit", "delete"))
+        new, edit, delete = ((f"{self.command} {self._word(verb)}",) for verb in ("new", "edit", "delete"))
         words, one = self.words, self.path + "/{name}"
 
         def show(path: str, handler: Handler, title: str, runs: tuple[str, ...], summary: str = "") -> Page:
@@ -123,8 +169,9 @@ class Entries(msgspec.Struct, frozen=True, kw_only=True):
         )
         if self.fixed:
             return (show(self.path, self._list, words.title, listing, words.summary), *changing)
+        first = (show(self.path, self._list, words.title, listing, words.summary),)
         return (
-            show(self.path, self._list, words.title, listing, words.summary),
+            *(() if self.home else first),
             show(self.path + "/new", self._adding, words.new, new),
             do(self.path + "/new", self._add, words.new, new),
             *changing,
@@ -153,12 +200,12 @@ class Entries(msgspec.Struct, frozen=True, kw_only=True):
         view, answer = await self.form(visit, "new").submit(visit)
         if not answer.ok:
             return await self._form(visit, 422, view)
-        return visit.go(self.path, answer)
+        return visit.go(self.leads, answer)
 
     async def _changing(self, visit: Visit) -> Response:
         name = visit.part("name")
         try:
-            present = self.present(visit, "edit", {self.key: name})
+            present = await self.there(visit, name)
         except CommandFailed as failure:
             return visit.site.error(visit, 404, str(failure))
         form = self.form(visit, "edit").blank(visit, present)
@@ -166,10 +213,14 @@ class Entries(msgspec.Struct, frozen=True, kw_only=True):
 
     async def _change(self, visit: Visit) -> Response:
         name = visit.part("name")
-        view, answer = await self.form(visit, "edit").submit(visit, **{self.key: name})
+        try:
+            stays = await self.there(visit, name) if self.changes else None
+        except CommandFailed as failure:
+            return visit.site.error(visit, 404, str(failure))
+        view, answer = await self.form(visit, "edit").submit(visit, stays, **{self.key_of("edit"): name})
         if not answer.ok:
             return await self._form(visit, 422, view, name)
-        return visit.go(self.path, answer)
+        return visit.go(self.leads, answer)
 
     async def _delete(self, visit: Visit) -> Response:
         name = visit.part("name")
@@ -182,8 +233,13 @@ class Entries(msgspec.Struct, frozen=True, kw_only=True):
                 back=self.address(name, "edit"),
             )
             return visit.show("confirm.html", ask=ask)
-        answer = await visit.run(f"{self.command} delete", **{self.key: name})
-        return visit.go(self.path, answer)
+        answer = await visit.run(f"{self.command} delete", **{self.known_as or self.key: name})
+        return visit.go(self.leads, answer)
+
+    @property
+    def leads(self) -> str:
+        """The page that a change leads back to."""
+        return self.home or self.path
 
     # --- what the templates call --------------------------------------------------------------------------
 

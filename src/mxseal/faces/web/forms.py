@@ -21,8 +21,22 @@ from mxseal.faces.web.calling import Answer, command_of
 from mxseal.faces.web.texts import N_
 from mxseal.faces.web.visit import Visit
 
-Kind = Literal["text", "number", "choice", "tick", "file", "secret", "lines", "level", "own", "receiving"]
-"""`level`: of deliveries; `own`: the same without another entry to follow; `receiving`: of senders."""
+Kind = Literal[
+    "text",
+    "number",
+    "choice",
+    "tick",
+    "file",
+    "secret",
+    "lines",
+    "level",
+    "own",
+    "receiving",
+    "name",
+    "names",
+]
+"""`level`: of deliveries; `own`: the same without another entry to follow; `receiving`: of senders; `name`,
+`names`: one, or several, out of those that the command knows (`Form.chosen`)."""
 # What `commands.values` says of a value, so that translators see it.
 N_("this is needed"), N_("this has to be a number"), N_("this has to be a whole number")
 N_("this is not text (UTF-8)"), N_("this is larger than 4 MiB")
@@ -70,15 +84,19 @@ class Form:
         order: tuple[str, ...],
         labels: Mapping[str, str] | None = None,
         kinds: Mapping[str, Kind] | None = None,
+        *,
         helps: Mapping[str, str] | None = None,
+        chosen: Mapping[str, tuple[str, ...]] | None = None,
     ) -> None:
         """`kinds`: another kind of field than the type has: "lines" for a text that is long or pasted.
-        `helps`: other words than the parameter's, where those speak of a command line."""
+        `helps`: other words than the parameter's, where those speak of a command line. `chosen`: parameters
+        whose values are chosen out of those that the command knows, with words that stand ahead of them."""
         self.command = command
         self._order = order
-        self._labels = dict(labels or {})
+        self.labels = dict(labels or {})
         self._kinds = dict(kinds or {})
-        self._helps = dict(helps or {})
+        self.helps = dict(helps or {})
+        self._chosen = dict(chosen or {})
 
     def parameters(self, commands: Registry) -> list[Parameter]:
         """Those that the form shows, in its order. LookupError for one that the command has not."""
@@ -88,41 +106,47 @@ class Form:
 
     def label(self, parameter: Parameter) -> str:
         plain = parameter.name.strip("_").replace("_", " ")
-        return self._labels.get(parameter.name) or plain[:1].upper() + plain[1:]
+        return self.labels.get(parameter.name) or plain[:1].upper() + plain[1:]
 
     def help(self, parameter: Parameter) -> str:
         """Nothing where it would say the label once more."""
-        told = self._helps.get(parameter.name, parameter.marker.help)
+        told = self.helps.get(parameter.name, parameter.marker.help)
         return "" if told.lower() == self.label(parameter).lower() else told
 
     def blank(self, visit: Visit, values: Mapping[str, Any] | None = None) -> FormView:
         """The form as it is first seen, with `values` in it."""
         found = values or {}
         fields = [
-            self._view(parameter, _shown(parameter, found.get(parameter.name, parameter.default)))
+            self._view(visit, parameter, _shown(parameter, found.get(parameter.name, parameter.default)))
             for parameter in self.parameters(visit.site.runner.commands)
         ]
         return FormView(tuple(fields))
 
-    async def submit(self, visit: Visit, **fixed: Any) -> tuple[FormView, Answer]:
+    async def submit(
+        self, visit: Visit, /, stays: Mapping[str, Any] | None = None, **fixed: Any
+    ) -> tuple[FormView, Answer]:
         """Run the command with what was sent, and with `fixed`. What is wrong with single fields is in the
-        view, beside them: nothing was done then."""
+        view, beside them: nothing was done then. `stays`: present values, of which only those are given to
+        the command that were changed."""
         parameters = self.parameters(visit.site.runner.commands)
         values: dict[str, Any] = dict(fixed)
         for parameter in parameters:
-            values[public(parameter)] = await _value(visit, parameter, self._kind(parameter))
+            value = await _value(visit, parameter, self._kind(parameter))
+            before = (stays or {}).get(parameter.name)
+            if before is None or value is None or _shown(parameter, before) != _shown(parameter, value):
+                values[public(parameter)] = value
         answer = await visit.run(self.command, **values)
         wrong = {problem.path.partition("[")[0]: problem.text for problem in answer.ended.problems}
         views = []
         for parameter in parameters:
-            text = "" if parameter.kind is Secret else visit.field(parameter.name)
+            text = "" if parameter.kind is Secret else " ".join(visit.fields(parameter.name))
             error = wrong.pop(public(parameter), "")
-            view = self._view(parameter, text)
+            view = self._view(visit, parameter, text)
             views.append(msgspec.structs.replace(view, error=_sentence(visit, error)))
         beside = any(view.error for view in views) and not wrong
         return FormView(tuple(views), None if answer.ok or beside else answer), answer
 
-    def _view(self, parameter: Parameter, value: str) -> FieldView:
+    def _view(self, visit: Visit, parameter: Parameter, value: str) -> FieldView:
         kind = self._kind(parameter)
         return FieldView(
             parameter.name,
@@ -131,13 +155,25 @@ class Form:
             kind,
             parameter.needed and kind != "tick",
             value,
-            tuple(str(choice) for choice in get_args(parameter.kind)) if kind == "choice" else (),
+            self._choices(visit, parameter, kind, value),
             "",
             parameter.marker.least,
             parameter.marker.most,
         )
 
+    def _choices(self, visit: Visit, parameter: Parameter, kind: Kind, value: str) -> tuple[str, ...]:
+        """What may be chosen. A present value is there even when the command knows it no more."""
+        if kind == "choice":
+            return tuple(str(choice) for choice in get_args(parameter.kind))
+        if kind not in ("name", "names"):
+            return ()
+        known = parameter.marker.complete(visit.context()) if parameter.marker.complete else ()
+        here = value.split() if kind == "names" else [value] if value else []
+        return tuple(dict.fromkeys((*self._chosen[parameter.name], *known, *here)))
+
     def _kind(self, parameter: Parameter) -> Kind:
+        if parameter.name in self._chosen:
+            return "names" if parameter.several else "name"
         return self._kinds.get(parameter.name) or _kind(parameter)
 
 
@@ -167,6 +203,8 @@ async def _value(visit: Visit, parameter: Parameter, kind: Kind) -> Any:
         return bool(visit.field(parameter.name))
     if parameter.kind in (FileText, FileBytes):
         return await _file(visit, parameter)
+    if kind == "names":
+        return visit.fields(parameter.name) or None
     text = visit.secret(parameter.name) if kind == "secret" else visit.field(parameter.name)
     if not text:
         return None

@@ -22,6 +22,7 @@ LISTENERS = Entries(
         "bare_newlines": N_("Lone CR or LF in a message"),
         "reverse_dns": N_("Look up the names of clients"),
     },
+    of_one=((N_("Limits"), "/system/listeners/{name}/limits", "listenerconfig limits"),),
     words=Words(
         title=N_("Listeners"),
         lead=N_("The ports on which mail is received. Name, certificate and MX record must agree."),

@@ -51,6 +51,10 @@ DESTINATIONS = Entries(
     },
     kinds={"tls": "level"},
     beside=_would_fail,
+    beside_list=(
+        (N_("All deliveries"), "/policies/delivery", "destconfig setup"),
+        (N_("As a file"), "/policies/destinations/file", "destconfig export"),
+    ),
     words=Words(
         title=N_("Destination controls"),
         lead=N_("How mail to other domains leaves. The most exact entry counts, in the end the default one."),
@@ -123,6 +127,7 @@ ROUTES = Entries(
     key="domain",
     fields=("hosts",),
     labels={"domain": N_("Domain"), "hosts": N_("Next hops, in order")},
+    beside_list=((N_("As a file"), "/policies/routes/file", "smtproutes export"),),
     words=Words(
         title=N_("SMTP routes"),
         lead=N_("Next hops of mail to a domain, in the place of its mail exchangers."),

@@ -73,3 +73,11 @@ def _back(visit: Visit) -> str:
     """The page of the queue that the form stands on."""
     mid = visit.field("mid")
     return f"/queue/{mid}" if mid.isdecimal() and len(mid) <= 15 else "/queue"
+
+
+@action("/queue/level", runs=("settls",))
+async def level(visit: Visit) -> Response:
+    mid = visit.field("mid")
+    number = int(mid) if mid.isdecimal() and len(mid) < 16 else mid
+    answer = await visit.run("settls", mid=number, level=visit.field("level"))
+    return visit.go(f"/queue/{number}" if isinstance(number, int) else "/queue", answer)

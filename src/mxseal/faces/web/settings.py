@@ -13,8 +13,9 @@ import msgspec
 from starlette.responses import Response
 
 from mxseal.commands.context import CommandFailed
+from mxseal.commands.registry import Registry
 from mxseal.faces.web.calling import command_of
-from mxseal.faces.web.forms import FieldView, Form, FormView, Kind
+from mxseal.faces.web.forms import Form, FormView, Kind
 from mxseal.faces.web.pages import PLACES, Page
 from mxseal.faces.web.visit import Visit
 
@@ -36,9 +37,16 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
     summary: str = ""
     labels: Mapping[str, str] = {}
     kinds: Mapping[str, Kind] = {}
-    listed: tuple[str, ...] = ()
-    """Parameters whose values are chosen out of those that the command knows."""
+    helps: Mapping[str, str] = {}
+    chosen: Mapping[str, tuple[str, ...]] = {}
+    """See `forms.Form`."""
     key: str = ""
+    rest: bool = False
+    """All other parameters that the command has, behind `fields`: it gains some without this page."""
+    changes: bool = False
+    """Only what was changed is given to the command: what is left alone goes on to follow a default."""
+    shows: str = ""
+    """A command whose results stand above the form."""
 
     def pages(self) -> tuple[Page, ...]:
         runs = (self.command,)
@@ -56,33 +64,34 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
     def _given(self, visit: Visit) -> dict[str, Any]:
         return {self.key: visit.part("name")} if self.key else {}
 
-    @property
-    def _form(self) -> Form:
-        return Form(self.command, self.fields, self.labels, self.kinds)
+    def form(self, commands: Registry) -> Form:
+        entry = command_of(commands, tuple(self.command.split()))
+        known = [parameter.name for parameter in entry.parameters if parameter.name != self.key]
+        names = (*self.fields, *(name for name in known if self.rest and name not in self.fields))
+        return Form(self.command, names, self.labels, self.kinds, helps=self.helps, chosen=self.chosen)
+
+    def _present(self, visit: Visit) -> Mapping[str, Any]:
+        """The values that there are now. Raises CommandFailed."""
+        entry = command_of(visit.site.runner.commands, tuple(self.command.split()))
+        return entry.present(visit.context(), self._given(visit)) if entry.present else {}
 
     async def _show(self, visit: Visit) -> Response:
-        entry = command_of(visit.site.runner.commands, tuple(self.command.split()))
         try:
-            present = entry.present(visit.context(), self._given(visit)) if entry.present else {}
+            present = self._present(visit)
         except CommandFailed as failure:
             return visit.site.error(visit, 404, str(failure))
-        return self._page(visit, 200, self._form.blank(visit, present))
+        return await self._page(visit, 200, self.form(visit.site.runner.commands).blank(visit, present))
 
     async def _change(self, visit: Visit) -> Response:
-        view, answer = await self._form.submit(visit, **self._given(visit))
-        return visit.go(self.back, answer) if answer.ok else self._page(visit, 422, view)
+        try:
+            stays = self._present(visit) if self.changes else None
+        except CommandFailed as failure:
+            return visit.site.error(visit, 404, str(failure))
+        form = self.form(visit.site.runner.commands)
+        view, answer = await form.submit(visit, stays, **self._given(visit))
+        return visit.go(self.back, answer) if answer.ok else await self._page(visit, 422, view)
 
-    def _page(self, visit: Visit, status: int, view: FormView) -> Response:
-        fields = tuple(self._chosen(visit, field) for field in view.fields)
+    async def _page(self, visit: Visit, status: int, view: FormView) -> Response:
         name = visit.part("name") if self.key else ""
-        form = msgspec.structs.replace(view, fields=fields)
-        return visit.show("settings/form.html", status, setting=self, form=form, name=name)
-
-    def _chosen(self, visit: Visit, field: FieldView) -> FieldView:
-        """The field with what may be chosen for it."""
-        if field.name not in self.listed:
-            return field
-        entry = command_of(visit.site.runner.commands, tuple(self.command.split()))
-        marker = next(each.marker for each in entry.parameters if each.name == field.name)
-        choices = tuple(marker.complete(visit.context())) if marker.complete else ()
-        return msgspec.structs.replace(field, kind="choice", choices=choices)
+        state = await visit.ask(self.shows) if self.shows else None
+        return visit.show("settings/form.html", status, setting=self, form=view, name=name, state=state)

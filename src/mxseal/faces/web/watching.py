@@ -105,7 +105,11 @@ async def unsubscribe(visit: Visit) -> Response:
 
 @action("/system/alerts/test", runs=("alertconfig test",))
 async def test(visit: Visit) -> Response:
-    return visit.go("/system/alerts", await visit.run("alertconfig test"))
+    """Of one class, to all who get such."""
+    answer = await visit.run("alertconfig test", what=visit.field("what"))
+    if not answer.ok:
+        return visit.go("/system/alerts", answer)
+    return visit.go("/system/alerts", visit.say(N_("The test alerts went out.")))
 
 
 # --- checks -----------------------------------------------------------------------------------------------
@@ -137,6 +141,14 @@ async def verify(visit: Visit) -> Response:
     title = visit.say(N_("Certificate for {domain}"), domain=domain)
     values = {"domain": domain} | ({"host": host} if host else {})
     job = visit.site.jobs.start(visit, title, "tlsverify", **values)
+    return visit.go(f"/system/checks/{job.id}")
+
+
+@action("/system/checks/name", runs=("dig",))
+async def look(visit: Visit) -> Response:
+    name, kind = visit.field("name"), visit.field("kind")
+    title = visit.say(N_("What the name servers say of {name}"), name=name)
+    job = visit.site.jobs.start(visit, title, "dig", name=name, **({"type": kind} if kind else {}))
     return visit.go(f"/system/checks/{job.id}")
 
 
