@@ -32,10 +32,14 @@ _PLAIN: dict[str, Any] = {
     ],
     "ldap_queries": [
         {"name": "Staff.ldapaccept", "kind": "accept", "profile": "Staff", "filter": "(mail={a})"},
+        {"name": "Staff.ldapgroup", "kind": "group", "profile": "Staff", "filter": "(memberOf={g})"},
         {"name": "Clear.ldapaccept", "kind": "accept", "profile": "Clear", "filter": "(mail={a})"},
     ],
     "ldap_chains": [
         {"name": "Everybody", "kind": "accept", "queries": ["Staff.ldapaccept", "Clear.ldapaccept"]}
+    ],
+    "ldap_groups": [
+        {"name": "lawyers", "query": "Staff.ldapgroup", "group": "CN=Lawyers,DC=example,DC=com"}
     ],
     "log_subscriptions": [
         {"name": "mail_logs", "kind": "mail", "push": {"host": "syslog.example.com", "server_name": None}},

@@ -70,7 +70,7 @@ def test_a_query_is_shown_with_its_values_and_replaced(web: WebServing, anna: As
     anna.submit(path, profile="Clear", kind="accept", filter_="(uid={u})")
     found = {query.name: query.filter for query in candidate(web).ldap_queries}
     assert found["Clear.ldapaccept"] == "(uid={u})"
-    assert len(found) == 2
+    assert len(found) == 3
 
 
 def test_a_listener_is_given_a_query_and_one_for_another_purpose_is_refused(

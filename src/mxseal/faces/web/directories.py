@@ -136,6 +136,47 @@ CHAINS = Entries(
     ),
 )
 
+GROUPS = Entries(
+    path=_HOME + "/groups",
+    home=_HOME,
+    place=_PLACE,
+    command="ldapconfig groups",
+    key="name",
+    replaces=True,
+    fields=("query", "group"),
+    rest=True,
+    chosen={"query": ()},
+    labels={"name": N_("Name"), "query": N_("Query or chain"), "group": N_("DN of the group")},
+    words=Words(
+        title=_TITLE,
+        lead="",
+        summary="",
+        new=N_("Add a directory group"),
+        edit=N_("Directory group {name}"),
+        save=N_("Change the directory group"),
+        delete=N_("Delete the directory group {name}?"),
+        deleted=N_("The group in the directory is not touched. One that is in use can't be deleted."),
+    ),
+)
+TLS_GROUPS = Setting(
+    path="/policies/flow/{name}/groups",
+    place="policies",
+    command="policyconfig policy tlsgroups",
+    key="name",
+    fields=("sender_group", "recipient_group", "unavailable"),
+    rest=True,
+    labels={
+        "sender_group": N_("Groups that send over TLS only"),
+        "recipient_group": N_("Groups that get mail over TLS only"),
+        "unavailable": N_("When no directory answers"),
+    },
+    title=N_("Directory groups of {name}"),
+    lead=N_("A client without TLS is told 530 where a member is concerned. Over TLS nobody is asked."),
+    verb=N_("Change the groups"),
+    back="/policies/flow",
+    back_title=N_("Mail flow policies"),
+)
+
 
 def _asks(word: str, command: str, title: str, lead: str) -> Setting:
     """The page on which a listener is given a query."""
@@ -152,6 +193,7 @@ def _asks(word: str, command: str, title: str, lead: str) -> Setting:
             "at": N_("When it is asked"),
             "no_match": N_("Unknown recipients, in the work queue"),
             "unavailable": N_("When no directory answers"),
+            "header": N_("Header fields"),
         },
         helps={"query": N_("Only those for this purpose are taken.")},
         title=title,
@@ -203,7 +245,13 @@ SETUP = Setting(
     _HOME,
     title=_TITLE,
     place=_PLACE,
-    runs=("ldapconfig list", "ldapconfig queries list", "ldapstatus", "listenerconfig list"),
+    runs=(
+        "ldapconfig list",
+        "ldapconfig queries list",
+        "ldapconfig groups list",
+        "ldapstatus",
+        "listenerconfig list",
+    ),
     summary=N_("Directories that are asked about addresses: who they are, what they are asked, how they do."),
 )
 async def directories(visit: Visit) -> Response:
@@ -213,13 +261,19 @@ async def directories(visit: Visit) -> Response:
         profiles=(await visit.ask("ldapconfig list")).value,
         queries=[each for each in questions if "profile" in each],
         chains=[each for each in questions if "profile" not in each],
+        groups=(await visit.ask("ldapconfig groups list")).value,
         states={state["name"]: state for state in (await visit.ask("ldapstatus")).value},
         listeners=[
             {"name": row[0], "asked": {use.command: _asked(visit, use, str(row[0])) for use in USES}}
             for row in (await visit.ask("listenerconfig list")).table.rows
         ],
         uses=USES,
-        at={"profile": PROFILES.address, "query": QUERIES.address, "chain": CHAINS.address},
+        at={
+            "profile": PROFILES.address,
+            "query": QUERIES.address,
+            "chain": CHAINS.address,
+            "group": GROUPS.address,
+        },
         form=ASK.blank(visit) if visit.may("ldaptest") else None,
     )
 
@@ -263,6 +317,8 @@ PAGES = (
     *PROFILES.pages(),
     *QUERIES.pages(),
     *CHAINS.pages(),
+    *GROUPS.pages(),
+    *TLS_GROUPS.pages(),
     *SETUP.pages(),
     *(each for use in USES for each in use.pages()),
 )

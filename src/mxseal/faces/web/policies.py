@@ -82,6 +82,7 @@ FLOW = Entries(
         "size": N_("Size of a message"),
     },
     kinds={"tls": "receiving"},
+    of_one=((N_("Directory groups"), "/policies/flow/{name}/groups", "policyconfig policy tlsgroups"),),
     words=Words(
         title=N_("Mail flow policies"),
         lead=N_("What a connecting host may do, and over which TLS. Sender groups give hosts a policy."),

@@ -101,14 +101,18 @@ async def leave(visit: Visit) -> Response:
 
 OVERRIDE = Form(
     "destconfig override add",
-    ("sender", "recipient", "tls", "before"),
+    ("sender", "recipient", "sender_group", "recipient_group", "unavailable", "tls", "before"),
     labels={
+        "sender_group": N_("Mail from members of"),
+        "recipient_group": N_("Mail to members of"),
+        "unavailable": N_("When no directory answers"),
         "sender": N_("Mail from"),
         "recipient": N_("Mail to"),
         "tls": N_("TLS level"),
         "before": N_("Put it before number"),
     },
     kinds={"tls": "own"},
+    chosen={"sender_group": (), "recipient_group": ()},
 )
 
 
