@@ -288,7 +288,8 @@ int main(int argc, char **argv)
 {
     static struct connection listeners[64];
     struct epoll_event ready[256];
-    const char *certificate = NULL, *key = NULL, *path = NULL, *places[64];
+    const char *certificate = NULL, *key = NULL, *path = NULL;
+    char *places[64];
     int count = 0;
     signal(SIGPIPE, SIG_IGN);
     many_files();
