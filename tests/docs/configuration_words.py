@@ -111,6 +111,7 @@ SECTIONS = (
             *("destinations", "delivery", "queue", "certificates", "dns", "ssh", "logs", "tracking"),
             *("trust", "ssl", "tls_overrides", "alerts", "log_subscriptions", "metrics", "captures"),
             *("ldap", "ldap_profiles", "ldap_queries", "ldap_chains", "ldap_groups", "analysis_servers"),
+            *("analysis", "quarantine"),
         ),
     ),
     Section(
@@ -352,6 +353,19 @@ SECTIONS = (
         title="`[captures]`",
         text="Recordings of connections and of packets, see [captures](capture.md).\n",
     ),
+    Section(
+        table=model.Analysis,
+        title="`[analysis]`: files in messages",
+        text="Which files are analysed, and what becomes of a message: see "
+        "[file analysis](file-analysis.md). `hold` keeps the message in the queue until "
+        "there is a verdict, for hold_time at most.\n",
+        example='[analysis]\nenabled = true\nservers = ["scanner"]\nmalicious = "quarantine"\n',
+    ),
+    Section(
+        table=model.Quarantine,
+        title="`[quarantine]`",
+        text="Messages that the analysis of files keeps back; `quarantine list` shows them.\n",
+    ),
 )
 _ROUTES = (
     "Recipient domain, `.domain` for its sub-domains, or `all`, to next hops that are tried in order. "
@@ -502,6 +516,8 @@ WORDS = {
     "LogSubscription.keep_days": "Days for which files are kept",
     "LogSubscription.push": "See [below](#log_subscriptionspush-to-a-syslog-server)",
     "SyslogPush.facility": "Of every message; `local4` and the severity informational are `<166>`",
+    "Analysis.malicious": "What becomes of a message with such a file",
+    "Analysis.unknown": "The same where no server knows anything of a file",
     "Captures.keep_days": "Days after which a recording is deleted",
     "Captures.max_bytes": "What all of them may take; beyond it none is begun",
 }

@@ -14,8 +14,8 @@ from mxseal.events.bus import Bus
 from mxseal.relay.bounces import Verdict
 from mxseal.relay.channel import Broken, Channel
 from mxseal.relay.handover import Session
+from mxseal.relay.lanes import Job
 from mxseal.relay.opening import Way
-from mxseal.relay.queue import Job
 from mxseal.relay.resolver import Host
 from mxseal.relay.routing import Target
 from mxseal.smtp.client import Capabilities

@@ -21,6 +21,7 @@ from mxseal.config.model_ldap import (
     Undecided,
 )
 from mxseal.config.model_scanning import AnalysisServer
+from mxseal.config.model_screening import Analysis, Quarantine
 from mxseal.config.table import Table
 from mxseal.config.values import (
     CertificateIdentity,
@@ -44,6 +45,7 @@ from mxseal.config.values import (
 )
 
 __all__ = [
+    "Analysis",
     "AnalysisServer",
     "Ldap",
     "LdapChain",
@@ -53,6 +55,7 @@ __all__ = [
     "LdapQuery",
     "LdapRewrite",
     "LdapUse",
+    "Quarantine",
     "Table",
     "Undecided",
 ]
@@ -68,9 +71,9 @@ Protocol = Literal["TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"]
 Severity = Literal["critical", "warning", "information"]
 AlertClass = Literal["system", "delivery", "certificates", "storage", "security"]
 LogLevel = Literal["Critical", "Warning", "Info", "Debug", "Trace"]
-LogKind = Literal["mail", "json", "authentication", "audit", "ldap"]
+LogKind = Literal["mail", "json", "authentication", "audit", "ldap", "amp"]
 """mail: text of the reference; json: every event; authentication: logins; audit: what administrators do;
-ldap: each question to a directory."""
+ldap: each question to a directory; amp: the analysis of files."""
 Facility = Literal[
     "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp",
     "ntp", "security", "console", "clock",
@@ -191,6 +194,9 @@ class MailFlowPolicy(Table):
     tls_groups_unavailable: Undecided = "defer"
     """Where no server says who belongs to these groups. defer: 4xx to a client without TLS; member: TLS is
     demanded; no-member: it is not."""
+    analysis: Literal["on", "off"] | None = None
+    """Whether the files of its mail are analysed, where `[analysis]` is enabled; None: those of mail from
+    outside are, those of mail that is relayed are not."""
     limits: PolicyLimits = PolicyLimits()
 
 
@@ -544,6 +550,8 @@ class Document(Table):
     metrics: MetricsAccess = MetricsAccess()
     tracking: Tracking = Tracking()
     captures: Captures = Captures()
+    analysis: Analysis = Analysis()
+    quarantine: Quarantine = Quarantine()
 
     def listener_hostname(self, listener: Listener) -> str:
         return listener.hostname or self.hostname

@@ -16,6 +16,7 @@ KINDS: dict[LogKind, str] = {
     "authentication": "Authentication Logs",
     "audit": "Audit Logs",
     "ldap": "LDAP Debug Logs",
+    "amp": "AMP Engine Logs",
 }
 """As tables of logs show them."""
 _FILES: dict[LogKind, str] = {
@@ -24,6 +25,7 @@ _FILES: dict[LogKind, str] = {
     "authentication": "authentication",
     "audit": "audit",
     "ldap": "ldap",
+    "amp": "amp",
 }
 ALWAYS: dict[str, LogKind] = {
     "mail_logs": "mail",

@@ -188,6 +188,24 @@ def webhook_url(text: str) -> str:
     return text.strip()
 
 
+def _file_type(text: str) -> str:
+    """'.exe', 'application/pdf' or 'application/*', in lower case. Raises ValueError with a remedy."""
+    found = text.strip().lower()
+    if not re.fullmatch(r"\.[a-z0-9_-]{1,20}|[a-z0-9.+-]{1,60}/(?:\*|[a-z0-9.+-]{1,60})", found):
+        raise ValueError(f"{text!r} is no type of file: write '.exe', 'application/pdf' or 'application/*'")
+    return found
+
+
+def _header_name(text: str) -> str:
+    """The name of a field that is the gateway's own. Raises ValueError with a remedy."""
+    if not re.fullmatch(r"[Xx]-[A-Za-z0-9-]{1,60}", text):
+        raise ValueError(
+            f"{text!r} can't be the field: write 'X-' and letters, digits or '-', since fields of its name "
+            "are removed from the mail that comes in"
+        )
+    return text
+
+
 def _is_this_machine(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -210,6 +228,8 @@ CertificateIdentity = Annotated[str, AfterValidator(_certificate_identity)]
 Fingerprint = Annotated[str, AfterValidator(_fingerprint)]
 MailAddress = Annotated[str, AfterValidator(mail_address)]
 WebhookUrl = Annotated[str, AfterValidator(webhook_url)]
+FileType = Annotated[str, AfterValidator(_file_type)]
+HeaderName = Annotated[str, AfterValidator(_header_name)]
 LdapAttribute = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9;-]{0,126}$")]
 SandboxName = Annotated[str, Field(max_length=100, pattern=r"^[A-Za-z0-9._ -]*$")]
 IcapService = Annotated[str, Field(max_length=200, pattern=r"^[A-Za-z0-9/?&=._~-]+$")]

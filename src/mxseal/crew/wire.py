@@ -23,6 +23,7 @@ from mxseal.events import EVENT_TYPES
 from mxseal.relay.orders import LaneState, Order, Selection
 from mxseal.relay.ports import Place
 from mxseal.storage.ports import Queued
+from mxseal.storage.quarantine import Kept
 
 T = TypeVar("T")
 _LENGTH = struct.Struct("!I")
@@ -123,6 +124,39 @@ class ClearDirectories(Request, frozen=True, tag=True):
     """Of these profiles; empty: of all."""
 
 
+class BrowseKept(Request, frozen=True, tag=True):
+    """A page of the quarantine of the share, by MID."""
+
+    after: int
+    limit: int
+
+
+class FindKept(Request, frozen=True, tag=True):
+    """One message in quarantine, if it is in this share."""
+
+    mid: int
+
+
+class ShowKept(Request, frozen=True, tag=True):
+    """The header of one message in quarantine."""
+
+    mid: int
+
+
+class ReleaseKept(Request, frozen=True, tag=True):
+    """One message goes from the quarantine into the queue."""
+
+    mid: int
+    user: str
+
+
+class DeleteKept(Request, frozen=True, tag=True):
+    """One message in quarantine is deleted."""
+
+    mid: int
+    user: str
+
+
 class Stop(Request, frozen=True, tag=True):
     """Finish what is in flight and end."""
 
@@ -147,6 +181,11 @@ AnyRequest = (
     | Lanes
     | Directories
     | ClearDirectories
+    | BrowseKept
+    | FindKept
+    | ShowKept
+    | ReleaseKept
+    | DeleteKept
     | Stop
 )
 
@@ -176,6 +215,11 @@ RESULTS: Final[dict[type[Any], Any]] = {
     Lanes: list[LaneState],
     Directories: list[ProfileState],
     ClearDirectories: int,
+    BrowseKept: list[Kept],
+    FindKept: Kept | None,
+    ShowKept: bytes | None,
+    ReleaseKept: bool,
+    DeleteKept: bool,
 }
 """Those that are not here give nothing."""
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import msgspec
 from OpenSSL import SSL
 
 from mxseal.alerts.kinds import Sieve
+from mxseal.analysis.values import Analyser
 from mxseal.certs.keys import KeyStore
 from mxseal.certs.live import ContextsRefused, Live, build
 from mxseal.certs.ours import listener_offer
@@ -30,14 +31,18 @@ from mxseal.events.bus import Bus
 from mxseal.events.types import Event, PeerRecordTrouble, QueueDamaged, StorageRecovered, StorageTrouble
 from mxseal.relay.directory import directories, directory_client
 from mxseal.relay.intake import Intake, Reception, receptions
+from mxseal.relay.lanes import Lane
 from mxseal.relay.listener import Listeners
 from mxseal.relay.orders import LaneState, carry_out
 from mxseal.relay.outbound import Outbound
 from mxseal.relay.ports import Place
-from mxseal.relay.queue import Lane, Queue
+from mxseal.relay.quarantine import Keeping
+from mxseal.relay.queue import Queue
 from mxseal.relay.recorder import Recorder
 from mxseal.relay.resolver import DnsResolver
 from mxseal.relay.scanning import analysers, analysis_clients
+from mxseal.relay.screening import Screening
+from mxseal.relay.screens import screen
 from mxseal.scanning.analysers import Bench
 from mxseal.sinks.counts import Counts
 from mxseal.sinks.files import Surroundings
@@ -140,6 +145,9 @@ class Worker:
             work=self.outbound.work,
             row=post.row,
         )
+        self.keeping = Keeping(self.queue, post.workers)
+        self.screening = Screening(self.queue, kept=self.keeping.tend)
+        self.servers_of: Callable[[Document], Mapping[str, Analyser]] = self._servers
         intake = Intake(self.queue, lambda: self.resolver, self.revoked.inbound, self.recorder)
         self.listeners = Listeners(intake, post.row)
         self._prepared: _Prepared | None = None
@@ -229,6 +237,8 @@ class Worker:
         self.logs.configure(document)
         self.directories.adopt(prepared.book)
         self.analysers.adopt(prepared.bench)
+        self.screening.configure(screen(document, self.servers_of(document)))
+        self.keeping.configure(document)
         self.queue.configure(document, prepared.book.question)
         await self.listeners.put_in_force(prepared.receptions, prepared.sockets)
         if not self._running:
@@ -236,6 +246,10 @@ class Worker:
             self.numbers.reserve(*COUNTERS)
             self._tell_count()
             self.queue.start()
+
+    def _servers(self, _document: Document) -> Mapping[str, Analyser]:
+        """The analysis servers of the document in force, by name."""
+        return self.analysers.bench.analysers
 
     def discard(self) -> None:
         if self._prepared is not None:
@@ -282,6 +296,7 @@ class Worker:
         if self._telling is not None:
             self._telling.cancel()
         await self.listeners.stop(INBOUND_SECONDS, patience)
+        self.keeping.stop()
         await self.queue.stop(OUTBOUND_SECONDS)
         self.directories.stop()
         self.analysers.stop()
@@ -336,6 +351,11 @@ _DOES: dict[type[Any], Callable[[Worker, Any], Any]] = {
     wire.Lanes: lambda worker, _: [_lane(lane) for lane in worker.queue.lanes.values()],
     wire.Directories: lambda worker, _: worker.directories.states(),
     wire.ClearDirectories: lambda worker, request: worker.directories.clear(request.names),
+    wire.BrowseKept: lambda worker, request: worker.spool.shelf.browse(request.after, request.limit),
+    wire.FindKept: lambda worker, request: worker.spool.shelf.find(request.mid),
+    wire.ShowKept: lambda worker, request: worker.keeping.header(request.mid),
+    wire.ReleaseKept: lambda worker, request: worker.keeping.release(request.mid, request.user),
+    wire.DeleteKept: lambda worker, request: worker.keeping.delete(request.mid, request.user),
     wire.Stop: lambda worker, request: worker.stop(request.patience),
 }
 

@@ -126,14 +126,20 @@ def _tidy(text: str) -> str:
 
 
 def _subject(raw: bytes) -> str:
+    return _tidy(decoded(raw))
+
+
+def decoded(raw: bytes) -> str:
+    """A text with its encoded words (RFC 2047) decoded; bounded work, nothing is raised. May hold control
+    characters."""
     text = _text(raw)
     if "=?" not in text:
-        return _tidy(text)
+        return text
     try:
         words = decode_header(_few_words(text.strip()))
     except HeaderParseError:
-        return _tidy(text)
-    return _tidy("".join(_word(word, charset) for word, charset in words))
+        return text
+    return "".join(in_charset(word, charset) for word, charset in words)
 
 
 def _few_words(text: str) -> str:
@@ -142,7 +148,8 @@ def _few_words(text: str) -> str:
     return text[: starts[_WORD_LIMIT]] if len(starts) > _WORD_LIMIT else text
 
 
-def _word(word: bytes | str, charset: str | None) -> str:
+def in_charset(word: bytes | str, charset: str | None) -> str:
+    """A text of which a stranger says in which character set it is."""
     if isinstance(word, str):
         return word
     if charset is None:

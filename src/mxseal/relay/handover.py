@@ -14,7 +14,7 @@ from mxseal.events.types import DeliveryStarted, PossibleDelivery, RecipientsDel
 from mxseal.mail.status import of_reply
 from mxseal.relay.bounces import Verdict
 from mxseal.relay.channel import Broken, Channel
-from mxseal.relay.queue import Job
+from mxseal.relay.lanes import Job
 from mxseal.smtp.client import RSET, Capabilities, Outcome, Transaction
 from mxseal.smtp.wire import Reply
 from mxseal.storage.ports import Spool, StorageRefused
@@ -69,7 +69,7 @@ class Session:
             self.capabilities,
             envelope.sender,
             [recipient.address for recipient in job.recipients],
-            size=envelope.size,
+            size=envelope.size + len(envelope.prefix),
             smtputf8=envelope.smtputf8,
             eightbit=envelope.eightbit,
         )
@@ -102,13 +102,16 @@ class Session:
         return self._verdicts(job, transaction.outcomes)
 
     async def _send_content(self, job: Job, spool: Spool, transaction: Transaction) -> None:
+        prefix = job.queued.envelope.prefix.encode("ascii")
         if job.body is not None:
-            self.channel.send(transaction.encode(job.body) + transaction.end())
+            self.channel.send(transaction.encode(prefix + job.body) + transaction.end())
             return
         # RFC 5321 §4.5.3.2.5 has a time for each block; a peer that takes each just before its time is over
         # would hold its connection as long as it likes.
         size = job.queued.envelope.size
         self._patience(self._delivery.data_time + size / self._delivery.slowest_rate)
+        if prefix:
+            self.channel.send(transaction.encode(prefix))
         async for piece in spool.content(job.queued.envelope.mid):
             self.channel.send(transaction.encode(piece))
             await self.channel.drain(self._delivery.data_time)

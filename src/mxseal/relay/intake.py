@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from OpenSSL import SSL
 
-from mxseal.config.model import Document, Listener, ListenerLimits
+from mxseal.config.model import Analysis, Document, Listener, ListenerLimits, MailFlowPolicy
 from mxseal.relay.acceptance import Acceptance, Questions, acceptance
 from mxseal.relay.access import HostAccessTable, Judgement, RecipientAccessTable
 from mxseal.relay.descriptors import crowded
@@ -115,8 +115,16 @@ class Reception(msgspec.Struct, frozen=True):
     """What directories are asked at the end of a message, before it is acknowledged."""
     later: Sorting | None = None
     """What they are asked behind that, in the work queue."""
+    analysis: Analysis = Analysis()
+    """What is asked about the files of messages."""
     members: Mapping[str, tuple[Belonging, ...]] = {}
     """By mail flow policy: directory groups whose members send or get mail over TLS only."""
+
+    def screens(self, policy: MailFlowPolicy) -> bool:
+        """Whether the files of mail under this policy are analysed."""
+        if policy.analysis is None:
+            return self.analysis.enabled and policy.action != "relay"
+        return self.analysis.enabled and policy.analysis == "on"
 
     def settings(self, judgement: Judgement | None) -> ServerSettings:
         """What a connection offers under its policy; None: it is about to be refused."""
@@ -159,6 +167,7 @@ def receptions(
             later=late,
             members=members,
             trust=trusted_lists(document.trust),
+            analysis=document.analysis,
         )
         for listener, (early, late) in zip(document.listeners, asked, strict=True)
     ]

@@ -19,8 +19,9 @@ from mxseal.events.types import DeliveryClosed
 from mxseal.relay.bounces import Verdict
 from mxseal.relay.channel import Broken
 from mxseal.relay.handover import Session
+from mxseal.relay.lanes import Job, Lane
 from mxseal.relay.opening import Opening, Surroundings, Unreachable, Way, delivery_failed
-from mxseal.relay.queue import Job, Lane, Queue
+from mxseal.relay.queue import Queue
 from mxseal.relay.recorder import Recorder
 from mxseal.relay.resolver import DnsFault, Host, Resolver
 from mxseal.relay.routing import Target, mail_domain

@@ -9,11 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, cast
-
-import msgspec
+from typing import cast
 
 from mxseal.clock import Clock, Timer
 from mxseal.config.model import Document
@@ -23,6 +20,7 @@ from mxseal.relay.acceptance import Questions
 from mxseal.relay.atwork import BODY_BYTES, MESSAGES, RECIPIENTS, AtWork
 from mxseal.relay.bounces import Notice, Verdict, bounce, store, warning
 from mxseal.relay.jumps import Ages, farthest
+from mxseal.relay.lanes import JOBS_PER_WORKER, Job, Lane, Screener
 from mxseal.relay.outcomes import postponed, told
 from mxseal.relay.places import Places
 from mxseal.relay.routing import Routing, Target, own_level, retry_delay
@@ -30,51 +28,8 @@ from mxseal.relay.workqueue import WorkQueue
 from mxseal.storage.board import Row
 from mxseal.storage.ports import INLINE_BYTES, Outcome, Queued, Recipient, Spool, StorageRefused
 
-_FIRST_WORKERS = 5
-"""Connections that a target gets before it has shown that it delivers."""
-_JOBS_PER_WORKER = 4
-"""A further connection is worth its handshake when this many jobs wait for each."""
 _RETRY_SETTLE, _PLACE_SECONDS = 5.0, 1.0
 _STUCK_JOBS, _STUCK_SECONDS, _POSTPONED_SECONDS = 100, 30.0, 60.0
-
-
-class Job(msgspec.Struct):
-    """One message for one target: those of its recipients that go there."""
-
-    queued: Queued
-    recipients: tuple[Recipient, ...]
-    body: bytes | None
-    entered: float
-    """When it was put to work, on the monotonic clock."""
-
-
-class Lane:
-    """What waits for one target, and the workers that deliver it."""
-
-    def __init__(self, target: Target) -> None:
-        self.target = target
-        self.jobs: deque[Job] = deque()
-        self.workers = 0
-        self.allowed = _FIRST_WORKERS
-        self.idle: deque[asyncio.Future[None]] = deque()
-        self.connected = 0
-        self.up: bool | None = None
-        """Whether the last attempt to connect succeeded; None before the first."""
-        self.last_error = ""
-        self.outage: Any = None
-        """Why no host answered, as the deliveries say it; for a while nobody asks again."""
-        self.outage_until = 0.0
-        self.delivered = 0
-        self.soft_failures = self.hard_failures = 0
-        self.last_activity = 0.0
-
-    def take(self) -> Job | None:
-        return self.jobs.popleft() if self.jobs else None
-
-    def delivered_one(self) -> None:
-        """A message got through: where many wait, one more connection is tried (slow start)."""
-        if self.allowed < self.target.concurrency and len(self.jobs) > self.allowed * _JOBS_PER_WORKER:
-            self.allowed += 1
 
 
 class Queue:
@@ -96,6 +51,8 @@ class Queue:
         self._ages = Ages(clock)
         self.allocate = allocate
         self.suspended = False
+        self.screener: Screener | None = None
+        """Who looks at the files of messages before they are delivered."""
         self._work = work
         self._document = Document()
         self._routing = Routing(self._document)
@@ -136,6 +93,8 @@ class Queue:
     async def stop(self, within: float) -> None:
         """Let deliveries at work end, at most `within` seconds; the spool keeps the rest."""
         self._stopping = True
+        if self.screener is not None:
+            await self.screener.stop()
         for timer in (self._timer, self._look_again):
             if timer is not None:
                 timer.cancel()
@@ -165,7 +124,7 @@ class Queue:
 
     def add(self, queued: Queued, body: bytes | None = None) -> None:
         """A message that was just stored. Where too many are at work it waits on the spool."""
-        if self._stopping or queued.envelope.mid in self._at_work:
+        if self._stopping or self.is_at_work(queued.envelope.mid):
             return  # a look at the spool may come between the commit of a message and this, and find it
         asks = queued.envelope.asks is not None
         if (self.suspended and not asks) or self._at_work.full:
@@ -204,6 +163,9 @@ class Queue:
             self.add(left, body)
 
     def _put_to_work(self, queued: Queued, body: bytes | None) -> None:
+        if queued.envelope.screening is not None and self.screener is not None:
+            self.screener.take(queued, body)
+            return
         groups: dict[Target, list[Recipient]] = {}
         for recipient in queued.recipients:
             target = self.target_of(queued, recipient)
@@ -270,7 +232,7 @@ class Queue:
         if lane.idle:
             _wake(lane.idle.popleft())
             return
-        wanted = 1 + len(lane.jobs) // _JOBS_PER_WORKER
+        wanted = 1 + len(lane.jobs) // JOBS_PER_WORKER
         most = min(lane.allowed, lane.target.concurrency, wanted)
         if lane.workers >= most:
             return
@@ -399,7 +361,7 @@ class Queue:
             except StorageRefused:
                 if self._stopping:
                     return None
-                await self._pause(_RETRY_SETTLE)
+                await self.pause(_RETRY_SETTLE)
 
     async def _notices(
         self, job: Job, verdicts: Sequence[Verdict], outcomes: Sequence[Outcome]
@@ -434,14 +396,15 @@ class Queue:
             if outcomes or notices:
                 if self._stopping:
                     return None
-                await self._pause(_RETRY_SETTLE)
+                await self.pause(_RETRY_SETTLE)
         return finished
 
     def age(self, queued: Queued) -> float:
         """Seconds for which a message is in the queue, less those that the clock was put forward."""
         return self._ages.age(queued.envelope.queued_at)
 
-    async def _pause(self, seconds: float) -> None:
+    async def pause(self, seconds: float) -> None:
+        """Wait, by the clock."""
         done = asyncio.get_running_loop().create_future()
         self.clock.call_later(seconds, lambda: _wake(done))
         await done
@@ -526,6 +489,7 @@ class Queue:
             await self.spool.recall(*farthest(now, self._document.delivery.longest_retry))
             # The rows of what is at work come with the answer, so that many more are asked for.
             limit = self._at_work.recipients + RECIPIENTS
+            limit += self.screener.recipients if self.screener is not None else 0
             found = await self.spool.due(now, limit)
             following = await self.spool.next_due(now)
         except StorageRefused:
@@ -538,6 +502,8 @@ class Queue:
         for queued in found:
             if queued.envelope.mid in self._at_work:
                 self._at_work.seen_due(queued)
+            elif self.is_at_work(queued.envelope.mid):
+                continue
             elif self._at_work.full:
                 self._more_due = True
             elif queued.envelope.asks is not None:
@@ -573,7 +539,7 @@ class Queue:
         await self._refill()
 
     def is_at_work(self, mid: int) -> bool:
-        return mid in self._at_work
+        return mid in self._at_work or (self.screener is not None and mid in self.screener)
 
     def at_work(self) -> int:
         return len(self._at_work)

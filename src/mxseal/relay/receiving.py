@@ -22,6 +22,7 @@ from mxseal.events.types import (
 from mxseal.ldap.values import Fault
 from mxseal.mail.headers import HeaderScanner
 from mxseal.mail.received import Received, render
+from mxseal.mail.removing import FieldRemover
 from mxseal.relay.acceptance import Acceptance
 from mxseal.relay.access import Judgement, canonical_domain
 from mxseal.relay.intake import Intake, Reception
@@ -54,6 +55,8 @@ class Receiving:
         self._recipients: list[Recipient] = []
         self._incoming: Incoming | None = None
         self._scanner = HeaderScanner(self._limits.header_size)
+        self._remover = FieldRemover(reception.analysis.header) if reception.analysis.enabled else None
+        """A stranger's word about the files of a message must not look like ours."""
         self._size = 0
         self._most = self._limits.message_size
         self._abandoned = False
@@ -287,7 +290,7 @@ class Receiving:
             if self._scanner.too_large:
                 self._refuse(replies.HEADER_TOO_LARGE)
                 return
-        self._keep(data)
+        self._keep(data if self._remover is None else self._remover.feed(data))
 
     def _keep(self, data: bytes) -> None:
         assert self._incoming is not None
@@ -311,6 +314,8 @@ class Receiving:
         if self._incoming is None and self._refusal is None:  # BDAT 0 LAST
             self._begin()
         self._scanner.end()
+        if self._remover is not None and self._refusal is None:
+            self._keep(self._remover.end())
         reply = self._refusal
         if reply is None and self._scanner.too_large:
             reply = replies.HEADER_TOO_LARGE
@@ -386,6 +391,7 @@ class Receiving:
             eightbit=self._eightbit,
             icid=self._connection.icid,
             asks=asks,
+            screening="" if self._reception.screens(self._judgement.policy) else None,
         )
         return envelope, letter.recipients
 

@@ -113,6 +113,15 @@ WORDS = {
     "query": "Name of the LDAP query.",
     "filter": "The LDAP filter, with the address put in.",
     "level": "The TLS level in force.",
+    "name": "Name of the file, as the message says.",
+    "media_type": "Type of the file: what its first bytes tell, else what the message says.",
+    "server": "Name of the analysis server; empty: none.",
+    "disposition": "What the server makes of it.",
+    "score": "0 (harmless) to 100; null: the server gives none.",
+    "threat": "Name of what was found; empty: none.",
+    "reference": "The server's own name of the sample; empty: none.",
+    "action": "What becomes of it.",
+    "word": "What is known of the file that decided.",
     "verification": "What the next hop's certificate is worth; null: it showed none, or nobody looked.",
 }
 """Meaning of fields that mean the same wherever they stand; a field's own docstring comes first."""

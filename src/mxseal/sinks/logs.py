@@ -16,7 +16,7 @@ from mxseal.config.subscriptions import LEADER_ONLY, LogWanted, wanted
 from mxseal.events.bus import Sink
 from mxseal.events.types import Event
 from mxseal.logs.retained import logs_folder
-from mxseal.sinks import auditlog, authlog, ldaplines, maillog
+from mxseal.sinks import amplines, auditlog, authlog, ldaplines, maillog
 from mxseal.sinks.files import LogFile, Surroundings
 from mxseal.sinks.jsonlog import JsonLog
 from mxseal.sinks.maillog import Line, TextLog
@@ -27,6 +27,7 @@ TABLES: Mapping[LogKind, Mapping[type[Event], Callable[[Any], list[Line]]]] = {
     "authentication": authlog.TABLE,
     "audit": auditlog.TABLE,
     "ldap": ldaplines.TABLE,
+    "amp": amplines.TABLE,
 }
 """What the text logs tell, by kind."""
 

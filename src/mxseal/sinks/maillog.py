@@ -19,6 +19,7 @@ from mxseal.config.subscriptions import LogWanted
 from mxseal.events import types as facts
 from mxseal.events.types import Event
 from mxseal.sinks.alertlines import ALERT_TABLE
+from mxseal.sinks.amplines import AMP_MAIL_SILENT, AMP_MAIL_TABLE
 from mxseal.sinks.analysislines import ANALYSIS_TABLE
 from mxseal.sinks.files import LogFile, Surroundings
 from mxseal.sinks.ldaplines import MAIL_SILENT, MAIL_TABLE
@@ -434,6 +435,7 @@ TABLE: dict[type[Event], Callable[[Any], list[Line]]] = {
     **PUSH_TABLE,
     **MAIL_TABLE,
     **ANALYSIS_TABLE,
+    **AMP_MAIL_TABLE,
 }
 """Each event and the lines that tell it."""
 DETAILS: dict[type[Event], Callable[[Any], list[Line]]] = {facts.OutboundTlsSucceeded: _unverified}
@@ -442,7 +444,7 @@ SILENT: frozenset[type[Event]] = frozenset({
     facts.CommandRun, facts.LoginSucceeded, facts.LoginFailed, facts.LoginsHeldBack, facts.LoggedOut,
     facts.SecondFactorChanged,
     facts.DeliveryInClear,
-    *MAIL_SILENT,
+    *MAIL_SILENT, *AMP_MAIL_SILENT,
 })  # fmt: skip
 """Events without a line here, which the JSON log has: what administrators do is nothing that mail did (logins
 have a log of their own), and the reference tells of no TLS by telling nothing."""

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import msgspec
 
 from mxseal.alerts.alert import CLASSES, SEVERITIES
-from mxseal.events import directory, scanning
+from mxseal.events import directory, scanning, screening
 from mxseal.events import types as facts
 from mxseal.events.types import Event
 from mxseal.storage.board import Board, Row
@@ -105,6 +105,9 @@ _OUT_REQUIRED = _counter(
 )
 _RECEIVED = _counter("messages_received", "Messages whose content came in", direction=("inbound", "outbound"))
 _RECEIVED_BYTES = _counter("messages_received_bytes", "Their bytes", direction=("inbound", "outbound"))
+_FILES = _counter(
+    "files_judged", "Answers of analysis servers", disposition=("clean", "malicious", "unknown", OTHER)
+)
 _LOGINS = _counter("logins", "Logins by outcome", face=_FACES, outcome=("succeeded", "failed"))
 _NOTICES = _counter("alert_notices", "Alerts to single receivers", outcome=("sent", "failed"))
 _ALERT_MAIL = _counter(
@@ -308,6 +311,37 @@ COUNTED: dict[type[Event], tuple[Counted, ...]] = {
             amount=lambda event: 1 if event.lines is None else event.lines,
         ),
     ),
+    screening.FileAsked: _one("files_asked", "Questions to analysis servers about files"),
+    screening.FileAnswered: (Counted(_FILES, lambda event: (event.disposition,)),),
+    screening.FileAnalysed: (Counted(_FILES, lambda event: (event.disposition,)),),
+    screening.FileSubmitted: _one("files_submitted", "Files that a server did not know and was given"),
+    screening.FileUnanswered: (
+        Counted(
+            _counter(
+                "files_unanswered",
+                "Questions to analysis servers that failed",
+                fault=("unreachable", "tls", "silent", "refused", "protocol", "busy", OTHER),
+            ),
+            lambda event: (event.fault,),
+        ),
+    ),
+    screening.FilePassed: _one("files_passed", "Files and parts of messages that no server is asked about"),
+    screening.MessageHeld: _one("messages_held", "Messages that waited for a verdict"),
+    screening.MessageScreened: (
+        Counted(
+            _counter(
+                "messages_screened",
+                "Messages with files by what was found, and what became of them",
+                verdict=("clean", "malicious", "unknown", "unscannable", "pending", "fault", OTHER),
+                action=("deliver", "quarantine", "drop", OTHER),
+            ),
+            lambda event: (event.word, event.action),
+        ),
+    ),
+    screening.QuarantineReleased: _one("quarantine_released", "Messages released from quarantine"),
+    screening.QuarantineDeleted: _one("quarantine_deleted", "Messages deleted from quarantine"),
+    screening.AnalysisTrouble: _one("analysis_troubles", "Times that an analysis server had failed again"),
+    screening.AnalysisWorks: _one("analysis_recoveries", "Times that it answered again"),
     directory.LdapConnected: (
         Counted(
             _counter(

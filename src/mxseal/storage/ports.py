@@ -10,6 +10,8 @@ from typing import Protocol
 
 import msgspec
 
+from mxseal.storage.quarantine import Shelf
+
 
 class StorageRefused(Exception):
     """The store can't take or give it now. `kind` says which reply a peer gets.
@@ -127,6 +129,10 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     """The message's own level of delivery, which outranks all rules; None: it has none."""
     asks: str | None = None
     """What directories are still to be asked about before anything is delivered; None: nothing."""
+    screening: str | None = None
+    """What is known of the files that it carries, "" nothing yet; None: they need no analysis, or had it."""
+    prefix: str = ""
+    """Header lines that go before its content."""
 
 
 class Queued(msgspec.Struct, frozen=True, kw_only=True):
@@ -229,6 +235,11 @@ class Spool(Protocol):
 
     async def browse(self, after: int, limit: int) -> list[Queued]:
         """Messages with a MID beyond `after`, in order: for listings, page by page."""
+        ...
+
+    @property
+    def shelf(self) -> Shelf:
+        """What the analysis of files keeps, and the quarantine."""
         ...
 
     async def flush(self) -> None:

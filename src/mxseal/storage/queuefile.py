@@ -53,7 +53,14 @@ ALTER TABLE recipients ADD COLUMN groups TEXT;
 """
 """`masked` and `head` are the sender and the header that a directory put in the place of those that came,
 which stay: the content need not be written anew."""
-SCHEMA = Schema(_VERSION_0, (_TO_1, _TO_2, _TO_3, _TO_4), frozenset({"messages", "recipients"}))
+_TO_5 = """
+ALTER TABLE messages ADD COLUMN screening TEXT;
+ALTER TABLE messages ADD COLUMN prefix TEXT NOT NULL DEFAULT '';
+ALTER TABLE messages ADD COLUMN quarantined REAL;
+CREATE INDEX in_quarantine ON messages(quarantined) WHERE quarantined IS NOT NULL;
+"""
+"""`screening`: what is known of a message's files; NULL: nothing has to be. See `quarantine`."""
+SCHEMA = Schema(_VERSION_0, (_TO_1, _TO_2, _TO_3, _TO_4, _TO_5), frozenset({"messages", "recipients"}))
 
 
 class Opened(msgspec.Struct):
@@ -63,6 +70,8 @@ class Opened(msgspec.Struct):
     reader: apsw.Connection
     messages: int
     bytes: int
+    kept: tuple[int, int]
+    """(messages, bytes) in quarantine, which are not among the others."""
     damage: list[QueueDamage]
     """What was found and set aside on the way."""
 
@@ -139,6 +148,7 @@ def _opened(folder: Path, bodies: Path, at: float, damage: list[QueueDamage]) ->
         if said != ["ok"]:
             raise apsw.CorruptError("; ".join(said[:3]))
         damage += _set_aside(writer, folder, bodies, at)
+        kept = _count(writer, "WHERE quarantined IS NOT NULL")
         count, size = _count(writer)
     except DAMAGED:
         leave_log(writer)
@@ -147,11 +157,13 @@ def _opened(folder: Path, bodies: Path, at: float, damage: list[QueueDamage]) ->
     except BaseException:
         writer.close()
         raise
-    return Opened(writer, connect(folder / NAME, read_only=True), count, size, damage)
+    return Opened(
+        writer, connect(folder / NAME, read_only=True), count - kept[0], size - kept[1], kept, damage
+    )
 
 
-def _count(connection: apsw.Connection) -> tuple[int, int]:
-    row = connection.execute("SELECT count(*), coalesce(sum(size), 0) FROM messages").fetchone()
+def _count(connection: apsw.Connection, where: str = "") -> tuple[int, int]:
+    row = connection.execute(f"SELECT count(*), coalesce(sum(size), 0) FROM messages {where}").fetchone()  # noqa: S608
     return (int(row[0]), int(row[1])) if row else (0, 0)
 
 

@@ -15,13 +15,13 @@ from mxseal.storage.ports import Envelope, Queued, Recipient
 
 MESSAGE_COLUMNS = (
     "mid, sender, size, queued_at, smtputf8, eightbit, icid, dsn_for, body, crc, tls_level, asks, masked, "
-    "head, skip, head_crc"
+    "head, skip, head_crc, screening, prefix, quarantined"
 )
 RECIPIENT_COLUMNS = "mid, rid, address, attempts, next_attempt, last_error, warned, crc, route, groups"
 
 MESSAGE = (
     "m.mid, coalesce(m.masked, m.sender), m.size + coalesce(length(m.head) - m.skip, 0), m.queued_at, "
-    "m.smtputf8, m.eightbit, m.icid, m.dsn_for, m.tls_level, m.asks"
+    "m.smtputf8, m.eightbit, m.icid, m.dsn_for, m.tls_level, m.asks, m.screening, m.prefix"
 )
 RECIPIENT = "r.rid, r.address, r.attempts, r.next_attempt, r.last_error, r.warned, r.crc, r.route, r.groups"
 """What `gathered` wants of a join of messages m and recipients r."""
@@ -49,8 +49,20 @@ def groups_text(groups: Sequence[str]) -> str | None:
 def message_row(e: Envelope, body: bytes | None, content: int) -> tuple[object, ...]:
     """MESSAGE_COLUMNS of a new message; `content` is the CRC-32 of its content."""
     total = message_sum(e.mid, e.sender, e.size, content)
-    flags = (e.smtputf8, e.eightbit, e.icid, e.dsn_for)
-    return (e.mid, e.sender, e.size, e.queued_at, *flags, body, total, e.tls_level, e.asks, *[None] * 4)
+    flags, screened = (e.smtputf8, e.eightbit, e.icid, e.dsn_for), (e.screening, e.prefix, None)
+    return (
+        e.mid,
+        e.sender,
+        e.size,
+        e.queued_at,
+        *flags,
+        body,
+        total,
+        e.tls_level,
+        e.asks,
+        *[None] * 4,
+        *screened,
+    )
 
 
 def recipient_row(mid: int, r: Recipient) -> tuple[object, ...]:
@@ -91,7 +103,8 @@ def gathered(rows: Iterable[tuple[Any, ...]]) -> tuple[list[Queued], set[int]]:
     """
     wrong: set[int] = set()
     envelopes: dict[int, tuple[Envelope, list[Recipient]]] = {}
-    for mid, sender, size, queued_at, smtputf8, eightbit, icid, dsn_for, tls_level, asks, *r in rows:
+    for mid, sender, size, queued_at, smtputf8, eightbit, icid, dsn_for, tls_level, *more in rows:
+        asks, screening, prefix, *r = more
         entry = envelopes.get(mid)
         if entry is None:
             envelope = Envelope(
@@ -105,6 +118,8 @@ def gathered(rows: Iterable[tuple[Any, ...]]) -> tuple[list[Queued], set[int]]:
                 dsn_for=dsn_for,
                 tls_level=tls_level,
                 asks=asks,
+                screening=screening,
+                prefix=prefix,
             )
             entry = envelopes[mid] = (envelope, [])
         if r[6] is not None and r[6] != recipient_sum(mid, r[0], r[1]):

@@ -214,7 +214,13 @@ def _message(mid: int, values: Sequence[object]) -> Values | None:
     asks, *masked = [*rest[3:], *[None] * 5][:5]
     kinds = (str, bytes, int, int)
     whole = all(each is None or isinstance(each, kind) for each, kind in zip(masked, kinds, strict=True))
-    return (*ours, asks if isinstance(asks, str) else None, *(masked if whole else [None] * 4))
+    screening, prefix, kept = [*rest[8:], *[None] * 3][:3]
+    screened = (
+        screening if isinstance(screening, str) else None,
+        prefix if isinstance(prefix, str) else "",
+        float(kept) if isinstance(kept, int | float) else None,
+    )
+    return (*ours, asks if isinstance(asks, str) else None, *(masked if whole else [None] * 4), *screened)
 
 
 def _recipient(values: Sequence[object]) -> Values | None:

@@ -30,6 +30,7 @@ from mxseal.storage.ports import (
     Recipient,
     StorageRefused,
 )
+from mxseal.storage.quarantine import NEVER, SqliteShelf
 from mxseal.storage.queuefile import PAGE_BYTES, Opened, leave_log, open_queue, set_aside
 from mxseal.storage.rows import (
     MESSAGE,
@@ -47,11 +48,9 @@ from mxseal.storage.writer import GroupWriter, refused
 
 T = TypeVar("T")
 
-_INSERT_MESSAGE = "INSERT INTO messages VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+_INSERT_MESSAGE = "INSERT INTO messages VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
 _INSERT_RECIPIENT = "INSERT INTO recipients VALUES (?,?,?,?,?,?,?,?,?,?)"
-_LOOK_AGAIN_BYTES = 16 << 20
-_WORTH_BYTES = 1 << 20
-_PIECE_BYTES = 256 * 1024
+_LOOK_AGAIN_BYTES, _WORTH_BYTES, _PIECE_BYTES = 16 << 20, 1 << 20, 256 * 1024
 _REPAIR_AGAIN = 60.0
 
 
@@ -99,6 +98,7 @@ class SqliteSpool:
         self._untold: list[QueueDamage] = []
         self._repair: asyncio.Task[None] | None = None
         self._closed = False
+        self.shelf = SqliteShelf(self._read, self._write, self._moved, self._unlink)
         self._install(self._open(None))
 
     def _open(self, broken: str | None) -> Opened:
@@ -115,6 +115,7 @@ class SqliteSpool:
         self._writer = GroupWriter(opened.writer, self._heard)
         self._reader = opened.reader
         self._messages, self._bytes = opened.messages, opened.bytes
+        self.shelf.holds(*opened.kept)
         for damage in opened.damage:
             self._tell(damage)
 
@@ -235,11 +236,18 @@ class SqliteSpool:
         self._messages -= len(finished)
         self._bytes -= gone
         for mid in finished:
-            try:
-                (self._bodies / str(mid)).unlink(missing_ok=True)
-            except OSError as error:  # the next start removes it
-                self._heard(refused(error))
+            self._unlink(mid)
         return finished
+
+    def _unlink(self, mid: int) -> None:
+        try:
+            (self._bodies / str(mid)).unlink(missing_ok=True)
+        except OSError as error:  # the next start removes it
+            self._heard(refused(error))
+
+    def _moved(self, messages: int, size: int) -> None:
+        self._messages += messages
+        self._bytes += size
 
     @staticmethod
     def _settle(cursor: apsw.Cursor, outcomes: Sequence[Outcome]) -> tuple[list[int], int]:
@@ -357,26 +365,25 @@ class SqliteSpool:
     async def next_due(self, after: float) -> float | None:
         """When the first recipient that waits beyond `after` falls due."""
         rows = self._read(
-            "SELECT next_attempt FROM recipients WHERE next_attempt>? ORDER BY next_attempt LIMIT 1", (after,)
+            "SELECT next_attempt FROM recipients WHERE next_attempt>? AND next_attempt<? "
+            "ORDER BY next_attempt LIMIT 1",
+            (after, NEVER),
         )
         return float(rows[0][0]) if rows else None
 
     async def recall(self, beyond: float, latest: float) -> None:
-        if self._read("SELECT 1 FROM recipients WHERE next_attempt>? LIMIT 1", (beyond,)):
+        where = "next_attempt>? AND next_attempt<?"
+        if self._read(f"SELECT 1 FROM recipients WHERE {where} LIMIT 1", (beyond, NEVER)):  # noqa: S608
             spread = (latest - self._clock.now()) / 10_000
 
-            def set_earlier(cursor: apsw.Cursor) -> None:
-                cursor.execute(
-                    "UPDATE recipients SET next_attempt=? - abs(random() % 1000) * ? WHERE next_attempt>?",
-                    (latest, spread, beyond),
-                )
-
-            await self._write(set_earlier)
+            earlier = "UPDATE recipients SET next_attempt=? - abs(random() % 1000) * ?"
+            values = (latest, spread, beyond, NEVER)
+            await self._write(lambda cursor: cursor.execute(f"{earlier} WHERE {where}", values))
 
     async def load(self, mid: int) -> Queued | None:
         rows = self._read(
             f"SELECT {MESSAGE}, {RECIPIENT} FROM messages m JOIN recipients r ON r.mid=m.mid "  # noqa: S608
-            "WHERE m.mid=? ORDER BY r.rid",
+            "WHERE m.mid=? AND m.quarantined IS NULL ORDER BY r.rid",
             (mid,),
         )
         return next(iter(await self._whole(rows)), None)
@@ -395,8 +402,8 @@ class SqliteSpool:
         """Messages with a MID beyond `after`, in order: for listings, page by page."""
         rows = self._read(
             f"SELECT {MESSAGE}, {RECIPIENT} FROM "  # noqa: S608
-            "(SELECT * FROM messages WHERE mid>? ORDER BY mid LIMIT ?) m JOIN recipients r ON r.mid=m.mid "
-            "ORDER BY m.mid, r.rid",
+            "(SELECT * FROM messages WHERE mid>? AND quarantined IS NULL ORDER BY mid LIMIT ?) m "
+            "JOIN recipients r ON r.mid=m.mid ORDER BY m.mid, r.rid",
             (after, limit),
         )
         return await self._whole(rows)
