@@ -6,10 +6,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
 from starlette.responses import Response
 
 from mxseal.faces.web import charts, troubles
 from mxseal.faces.web.pages import page
+from mxseal.faces.web.retold import retold
 from mxseal.faces.web.texts import N_, Say
 from mxseal.faces.web.visit import Visit
 
@@ -70,7 +72,11 @@ async def _troubles(visit: Visit, certificates: Sequence[Mapping[str, Any]]) -> 
         alerts = await visit.run("displayalerts", count=50)
         now = visit.site.services.clock.now()
         found += list(troubles.of_alerts(alerts.value, now))[:_MOST_ALERTS] if alerts.ok else ()
-    return troubles.worst_first(found)
+    language = visit.language
+    return [
+        msgspec.structs.replace(each, text=retold(language, each.text), advice=retold(language, each.advice))
+        for each in troubles.worst_first(found)
+    ]
 
 
 async def _certificates(visit: Visit) -> list[dict[str, Any]]:

@@ -19,6 +19,7 @@ from mxseal.commands.results import Field, Record, Shown
 from mxseal.commands.times import at_of
 from mxseal.faces.render import clean
 from mxseal.faces.web import moments
+from mxseal.faces.web.retold import retold
 from mxseal.faces.web.static import Static
 from mxseal.faces.web.texts import NAMES, catalogue, markup, plural, say, translated
 from mxseal.language import LANGUAGES, Language
@@ -84,7 +85,8 @@ class Rendering:
         environment.globals |= {
             "_": speak,
             "plural": plural(language),
-            "told": lambda text: translated(language, text),
+            "told": lambda text: retold(language, translated(language, text)),
+            "retold": lambda text: retold(language, text),
             "language": language,
             "languages": NAMES,
             "static": self._static.address,
