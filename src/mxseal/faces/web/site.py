@@ -21,6 +21,7 @@ from mxseal.faces.login import Login
 from mxseal.faces.web import (
     account,
     alerting,
+    analysing,
     captures,
     certificates,
     changes,
@@ -73,6 +74,7 @@ SUBJECTS: tuple[ModuleType, ...] = (
     watching,
     alerting,
     subscriptions,
+    analysing,
     users,
     tokens,
     captures,
