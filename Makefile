@@ -14,7 +14,7 @@ SEED ?=
 export PYTHONPATH := .
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test fuzz check bench strangers crash lock lab clean
+.PHONY: help env demo test fuzz check bench strangers crash lock lab screenshots clean
 
 help:
 	@echo 'make demo      start a gateway and a real mail server, send mail through both over TLS, show the log'
@@ -26,6 +26,7 @@ help:
 	@echo 'make strangers attacks in full size, and what is left for those who behave: ONLY=--only=silent for one'
 	@echo 'make crash     kill -9 under load, again and again: ROUNDS=300, SEED=... for the same once more'
 	@echo 'make env       the environment in .venv (the others do this by themselves)'
+	@echo 'make screenshots  the main pages of the web interface, both languages, light and dark, in docs/pictures'
 	@echo 'make lab       fetch the mail and name servers that tests and demo use, without installing them'
 	@echo 'make lock      renew requirements/*.txt from pyproject.toml'
 	@echo 'make clean     remove the environment and what was built'
@@ -60,6 +61,9 @@ lab: env
 	@echo 'lab: fetching the servers that the tests run against ...'
 	@$(RUN) -m lab.debs
 	@command -v openssl >/dev/null || { echo 'make lab: the tests run openssl: apt install openssl' >&2; exit 1; }
+
+screenshots: lab
+	@$(RUN) -m tests.web.screenshots
 
 check: env
 	@echo 'check: lint (ruff check)'

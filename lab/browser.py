@@ -14,12 +14,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
+from cryptography import x509
 from playwright.sync_api import Browser as Engine
 from playwright.sync_api import BrowserContext, Page, Playwright, sync_playwright
 
 from lab import Trouble
 from lab.debs import Tree, unpacked
-from lab.place import new_folder
+from lab.place import LOOPBACK, new_folder
 
 _PULSE = "usr/lib/x86_64-linux-gnu/pulseaudio"
 _FONTS = """<?xml version="1.0"?>
@@ -39,9 +40,12 @@ _FONTS = """<?xml version="1.0"?>
 class Browser:
     """One Chromium. `page` opens a window of its own each time: nothing is shared but the trust."""
 
-    def __init__(self, roots: Sequence[bytes]) -> None:
-        """`roots`: certificates (PEM) to trust, beside those that Chromium brings. Raises Unavailable."""
+    def __init__(self, roots: Sequence[bytes], names: Sequence[str] = ()) -> None:
+        """`roots`: certificates (PEM) to trust, beside those that Chromium brings; one that is no authority
+        is trusted for itself alone. `names`: hosts that it finds on loopback, as a name server would say.
+        Raises Unavailable."""
         self._roots = list(roots)
+        self._names = list(names)
         self._tree = unpacked("chromium")
         self._tools = unpacked("libnss3-tools")
         self._folder = new_folder("browser")
@@ -60,7 +64,7 @@ class Browser:
             self._playwright = sync_playwright().start()
             self._engine = self._playwright.chromium.launch(
                 executable_path=str(self._tree.path("usr/lib/chromium/chromium")),
-                args=["--no-sandbox", "--disable-gpu", "--force-color-profile=srgb"],
+                args=["--no-sandbox", "--disable-gpu", "--force-color-profile=srgb", *self._found()],
                 env=self._environment(self._tree),
             )
         except BaseException:
@@ -100,6 +104,10 @@ class Browser:
         context.set_default_timeout(15_000)
         return context.new_page()
 
+    def _found(self) -> list[str]:
+        rules = ",".join(f"MAP {name} {LOOPBACK}" for name in self._names)
+        return [f"--host-resolver-rules={rules}"] if rules else []
+
     def _environment(self, tree: Tree) -> dict[str, str | float | bool]:
         keep = {name: os.environ[name] for name in ("PATH", "TMPDIR", "TZ") if name in os.environ}
         return {
@@ -121,8 +129,9 @@ class Browser:
         for number, root in enumerate(self._roots):
             file = self._folder / f"root-{number}.pem"
             file.write_bytes(root)
+            trust = "C,," if _signs(root) else "P,,"
             self._certutil(
-                database, "-A", "-t", "C,,", "-n", f"root {number}", "-i", str(file), "-f", str(password)
+                database, "-A", "-t", trust, "-n", f"root {number}", "-i", str(file), "-f", str(password)
             )
 
     def _certutil(self, database: Path, *words: str) -> None:
@@ -136,3 +145,12 @@ class Browser:
         )  # fmt: skip
         if done.returncode:
             raise Trouble(f"certutil {words[0]} failed: {done.stderr.strip()[-500:]}")
+
+
+def _signs(certificate: bytes) -> bool:
+    """Whether it is an authority's."""
+    try:
+        extensions = x509.load_pem_x509_certificate(certificate).extensions
+        return extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except x509.ExtensionNotFound:
+        return False
