@@ -13,7 +13,7 @@ from lab.place import free_port
 from lab.sink import Sink
 from lab.slapd import Slapd
 from mxseal.events.directory import LdapMessageDeferred, LdapMessageRequeued, LdapRecipientActed
-from mxseal.events.types import MessageFinished, MessageQueued, RecipientsDelivered
+from mxseal.events.types import MessageFinished, MessageQueued, RecipientBounced, RecipientsDelivered
 from tests.directory.estate import asking, profile, said
 from tests.relay.harness import greeted, keeping, route, running
 
@@ -51,6 +51,8 @@ async def test_unknown_recipients_are_bounced_or_dropped_once_the_message_was_ta
             (no_match, 1, "nobody@example.com"),
             (no_match, 3, "noone@example.com"),
         ]
+        bounced = [event.rid for event in relay.told.of(RecipientBounced)]
+        assert bounced == ([1, 3] if no_match == "bounce" else [])
         left = await relay.gateway.spool.load(1)
         assert left is not None
         assert [each.address for each in left.recipients] == ["anna@example.com", "bert@example.com"]

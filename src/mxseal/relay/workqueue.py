@@ -200,6 +200,8 @@ async def turn_away(queue: Queue, queued: Queued, turned: Sequence[Turned]) -> Q
     outcomes = [Outcome(mid=mid, rid=each.recipient.rid, done=True) for each in turned]
     if await queue.keep(outcomes, [notice] if notice is not None else []) is None:
         raise StorageRefused("sick", "the gateway stops")
+    for event in told(queued, verdicts, outcomes[: len(verdicts)], queue.clock.now()):
+        queue.bus.publish(event)
     gone = {each.recipient.rid for each in turned}
     left = tuple(each for each in queued.recipients if each.rid not in gone)
     return msgspec.structs.replace(queued, recipients=left) if left else None
