@@ -136,7 +136,7 @@ async def _run(home: Home, clock: Clock, nursery: Nursery) -> int:
     runner = Runner(registry(), gateway.audit)
     face = LocalFace(home.root, runner, gateway)
     ssh = SshFace(runner, gateway)
-    web = HttpFace(runner, gateway)
+    web = HttpFace(runner, gateway, ssh.login)
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     restarting = False

@@ -165,3 +165,14 @@ def test_a_password_without_end_and_a_broken_hash_are_just_wrong() -> None:
     hasher = CountingHasher()
     assert not matches(hasher, hasher.hash("x" * 2000), "x" * 2000)
     assert not matches(hasher, "no hash", PASSWORD)
+
+
+async def test_who_guesses_at_two_doors_in_turn_is_counted_once(desk: Desk) -> None:
+    other = Login(desk.users, desk.clock, desk.told.append, desk.hasher, counted=desk.login)
+    other.bounds = desk.login.bounds
+    for face in (desk.login, other, desk.login):
+        assert await face.password("anna", "guess", HERE, "web") is None
+    assert await other.password("anna", PASSWORD, HERE, "web") is None
+    assert desk.heard(LoginsHeldBack) == 1
+    desk.clock.advance(300.0)
+    assert await other.password("anna", PASSWORD, HERE, "web") is not None

@@ -231,6 +231,16 @@ def test_where_it_is_off_nobody_is_asked_and_the_login_does_not_exist(door: Door
         assert client.post("/login/certificate").status_code == 403
 
 
+def test_what_a_certificate_calls_its_owner_stays_text(door: Door) -> None:
+    strange = door.people.issue("<script>alert(1)</script>", '"><img src=x>@example.com')
+    page = door.client(strange).get("/login").text
+    assert "&lt;script&gt;alert(1)" in page
+    assert "<script>alert" not in page
+    assert "<img" not in page
+    door.enter(strange)
+    assert [method for method, _ in door.failures()] == ["certificate"]
+
+
 def test_another_site_can_not_log_anybody_in(door: Door) -> None:
     mine = door.people.issue("Anna")
     door.run("userconfig certificate add anna", f"sha256:{mine.sha256}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import re
 import ssl
 import threading
@@ -21,7 +22,7 @@ from mxseal.faces.web.guard import safe_path
 from mxseal.faces.web.pages import pages_of
 from mxseal.faces.web.sessions import COOKIE, digest
 from mxseal.faces.web.site import SUBJECTS
-from mxseal.faces.web.streams import MOST_FOLLOWING
+from mxseal.faces.web.streams import HEARTBEAT, MOST_FOLLOWING
 from mxseal.storage.users import User
 from tests.web.serving import CALLER, CHEAP, PASSWORD, PATIENCE, WebServing
 
@@ -410,6 +411,21 @@ def test_a_live_view_shows_nothing_more_once_its_session_is_over(
             log.write("Sat Feb 14 19:20:30 2026 Info: told to nobody\n")
         web.do(lambda: written.put_nowait(None))
         assert "told to nobody" not in "".join(lines)
+
+
+def test_a_live_view_without_news_gives_signs_of_life_and_ends_with_its_session(
+    web: WebServing, client: Ask
+) -> None:
+    token = web.token()
+    with client(token=token).stream("GET", "/system/logs/mail_logs/stream") as answer:
+        lines = answer.iter_lines()
+        assert "Start MID 14" in next(lines)
+        web.advance(HEARTBEAT)
+        assert ": here" in itertools.islice(lines, 4)
+        sessions = web.site.sessions
+        web.do(lambda: sessions.end(sessions.find(token)[0]))  # type: ignore[index]
+        web.advance(HEARTBEAT)
+        assert ": here" not in list(lines)
 
 
 def test_more_live_views_than_a_user_may_have_are_refused_in_words(web: WebServing, client: Ask) -> None:

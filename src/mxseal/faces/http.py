@@ -27,6 +27,7 @@ from mxseal.faces.http_port import HttpPort, Places, Service, listening
 from mxseal.faces.http_redirect import to_https
 from mxseal.faces.http_services import HttpServices
 from mxseal.faces.http_site import Site
+from mxseal.faces.login import Login
 
 _RETRY = 30.0
 _PATIENCE = 3.0
@@ -54,10 +55,11 @@ class _Wanted(msgspec.Struct, frozen=True):
 class HttpFace:
     """The ports. `start` with the gateway; `prepare` and `configure` with each document."""
 
-    def __init__(self, runner: Runner, services: HttpServices) -> None:
+    def __init__(self, runner: Runner, services: HttpServices, counted: Login | None = None) -> None:
+        """`counted`: the login of another face, with which wrong passwords are counted together."""
         self._services = services
         self._clock = services.clock
-        self.site = Site(runner, services)
+        self.site = Site(runner, services, counted)
         self._places = Places()
         self._ports: dict[Place, HttpPort] = {}
         self._prepared: dict[Place, socket.socket] = {}

@@ -13,16 +13,18 @@ from mxseal.faces.api.app import Api
 from mxseal.faces.http_guard import Guard
 from mxseal.faces.http_metrics import MetricsPage
 from mxseal.faces.http_services import HttpServices
+from mxseal.faces.login import Login
 from mxseal.faces.web import site as web
 
 
 class Site:
     """The application of every HTTPS port."""
 
-    def __init__(self, runner: Runner, services: HttpServices) -> None:
+    def __init__(self, runner: Runner, services: HttpServices, counted: Login | None = None) -> None:
         self._services = services
         self._api = Api(runner, services)
-        pages = web.Site(runner, services)
+        login = Login(services.users, services.clock, services.bus.publish, counted=counted)
+        pages = web.Site(runner, services, login)
         self.web = pages.app
         self._login = pages.login
         routes = [

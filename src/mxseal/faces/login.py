@@ -102,7 +102,9 @@ class Login:
         clock: Clock,
         publish: Callable[[Event], object],
         hasher: PasswordHasher | None = None,
+        counted: Login | None = None,
     ) -> None:
+        """`counted`: of another face, whose failures count here too: nobody guesses at two doors in turn."""
         self.bounds = Bounds(5, 300.0)
         self._users = users
         self._clock = clock
@@ -111,8 +113,8 @@ class Login:
         self._nobody = self._hasher.hash("")
         """What a password is compared with when there is no such user: it takes the same time."""
         self._looking = asyncio.Semaphore(_AT_ONCE)
-        self.addresses = Failures(clock)
-        self.names = Failures(clock)
+        self.addresses: Failures = counted.addresses if counted is not None else Failures(clock)
+        self.names: Failures = counted.names if counted is not None else Failures(clock)
         self._strangers = Failures(clock)
         """Addresses whose certificates did not fit."""
 

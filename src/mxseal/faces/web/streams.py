@@ -13,6 +13,7 @@ import msgspec
 from starlette.exceptions import HTTPException
 from starlette.responses import Response, StreamingResponse
 
+from mxseal.clock import Timer
 from mxseal.commands.results import Data, Parts, Problems, Result, Stream, Text
 from mxseal.commands.running import Ended
 from mxseal.faces.piecewise import until_ended
@@ -20,6 +21,8 @@ from mxseal.faces.render import clean
 from mxseal.faces.web.calling import sentence
 from mxseal.faces.web.visit import Visit
 
+HEARTBEAT = 20.0
+"""Seconds between two signs of life of a live view: who is gone, or not logged in any more, is found then."""
 MOST_FOLLOWING = 4
 """Streams that one user has open."""
 MOST_JOBS = 64
@@ -104,25 +107,36 @@ def follow(visit: Visit, command: str, **values: Any) -> Response:
     user, session = visit.user.name, visit.session
     visit.site.following.room(user)
     pieces: asyncio.Queue[str] = asyncio.Queue(1)
+    clock = visit.site.services.clock
 
     async def keep(result: Result) -> None:
         async for text in _texts(result):
             await pieces.put(text)
 
+    beating: list[Timer] = []
+
+    def beat() -> None:
+        if beating and pieces.empty():
+            pieces.put_nowait("")
+        beating[:] = [clock.call_later(HEARTBEAT, beat)]
+
     async def events() -> AsyncIterator[bytes]:
         with visit.site.following.one(user):
             running = visit.site.runner.call(tuple(command.split()), values, visit.context(), keep)
             work = asyncio.ensure_future(running)
+            beat()
             try:
                 async with contextlib.aclosing(until_ended(work, pieces)) as texts:
                     async for text in texts:
                         if not visit.site.sessions.lives(session):
                             return
                         lines = [clean(line) for line in text.splitlines()]
-                        yield b"data: %s\n\n" % msgspec.json.encode(lines)
+                        # A comment (HTML §9.2.6) that a browser that is gone does not take.
+                        yield b"data: %s\n\n" % msgspec.json.encode(lines) if lines else b": here\n\n"
                 told = "" if work.cancelled() else work.result().message
                 yield b"event: ended\ndata: %s\n\n" % msgspec.json.encode(told)
             finally:
+                beating[0].cancel()
                 work.cancel()
                 await asyncio.wait({work})
 
