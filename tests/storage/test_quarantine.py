@@ -118,7 +118,7 @@ def test_what_is_deleted_from_quarantine_leaves_nothing(tmp_path: Path) -> None:
         await put(spool, 1, BIG)
         await put(spool, 2, BIG)
         await spool.shelf.put(1, 500.0, "why", "")
-        assert await spool.shelf.drop([1, 2, 3]) == [1]
+        assert await spool.shelf.drop([1, 2, 3]) == {1: (0, 1)}
         assert spool.count() == (1, len(BIG))
         assert spool.shelf.count() == (0, 0)
 

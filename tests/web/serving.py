@@ -10,12 +10,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
+import msgspec
 import uvloop
 from argon2 import PasswordHasher
 
 from lab.ca import Authority, Issued, pem
 from lab.place import free_port
 from mxseal.alerts.memory import Recent
+from mxseal.analysis.state import Report
 from mxseal.certs.keys import KeyStore
 from mxseal.certs.make import Order, Subject, make_profile
 from mxseal.certs.revocation import CrlKeeper
@@ -51,6 +53,7 @@ from mxseal.relay.routing import Routing
 from mxseal.storage.home import Home
 from mxseal.storage.peers import PeersFile
 from mxseal.storage.ports import Envelope, Queued, Recipient
+from mxseal.storage.quarantine import Kept
 from mxseal.storage.users import User
 from tests.commands.gateway import NOW, FakeServices
 from tests.commands.test_tlspeers import BANK, GONE, MENDED, OFF, PLAIN, SENDER
@@ -81,6 +84,39 @@ class MemoryMail:
         self.orders: list[tuple[MailOrder, Selection]] = []
         self.states: list[LaneState] = []
         self.suspended = False
+        self.shelf: dict[int, Kept] = {}
+        self.released: list[int] = []
+
+    def keep(self, mid: int, about: Report, *recipients: str) -> None:
+        """Into quarantine."""
+        self.shelf[mid] = Kept(
+            mid=mid,
+            sender="stranger@elsewhere.example",
+            recipients=recipients,
+            recipient_count=len(recipients),
+            size=81_920,
+            arrived=NOW - 3700,
+            since=NOW - 3600,
+            about=msgspec.json.encode(about).decode(),
+        )
+
+    async def quarantine(self) -> AsyncIterator[Kept]:
+        for mid in sorted(self.shelf):
+            yield self.shelf[mid]
+
+    async def kept(self, mid: int) -> Kept | None:
+        return self.shelf.get(mid)
+
+    async def kept_header(self, mid: int) -> bytes | None:
+        return b"Subject: An offer\x1b[2J\r\nFrom: <x@y.example>\r\n" if mid in self.shelf else None
+
+    async def release(self, mid: int, _user: str) -> bool:
+        there = self.shelf.pop(mid, None) is not None
+        self.released += [mid] * there
+        return there
+
+    async def delete_kept(self, mid: int, _user: str) -> bool:
+        return self.shelf.pop(mid, None) is not None
 
     def put(self, mid: int, sender: str, *recipients: str, error: str = "", attempts: int = 0) -> None:
         envelope = Envelope(mid=mid, sender=sender, size=4096 * mid, queued_at=NOW - 7200, icid=mid + 70)
@@ -307,6 +343,13 @@ class WebServing:
             error="421 4.3.2 the connection failed: no route to host",
         )  # fmt: skip
         mail.put(102, "", "postmaster@example.net")
+        bad = Report(
+            word="malicious", name="offer.exe", sha256="a1" * 32, score=98, threat="Lab.Threat", server="grid"
+        )
+        mail.keep(301, bad, "one@example.com", "two@example.com")
+        mail.keep(
+            302, Report(word="fault", name="", reason="silent: no answer", late=True), "three@example.com"
+        )
         mail.put(
             103, "billing@mx.example.com", "invoices@partner.example", attempts=1,
             error="4.7.5 TLS required, certificate verification failed: the certificate expired on 3 March",

@@ -11,6 +11,7 @@ from mxseal.alerts.standing import CrlFacts, Dated, Oldest
 from mxseal.events import types as facts
 from mxseal.events.directory import LdapConnected, LdapConnectionFailed
 from mxseal.events.scanning import AnalysisConnected, AnalysisConnectionFailed
+from mxseal.events.screening import AnalysisTrouble, AnalysisWorks
 from mxseal.events.types import Event
 from mxseal.tls.facts import StageTimes, TlsFacts, TlsFault
 
@@ -38,6 +39,19 @@ _ANALYSIS: dict[str, Any] = {
     "security": "tls",
     "times": StageTimes(),
 }
+_FAILING = AnalysisTrouble(
+    at=0.0, server="Appliance", fault="refused", reason="the API key is not taken", failures=5
+)
+
+_PUSH_FAILED = facts.LogPushFailed(
+    at=0.0,
+    log="mail_logs",
+    server=_SYSLOG,
+    reason="connection timed out",
+    since=0.0,
+    lasting=True,
+    waiting=4096,
+)
 
 
 def _events() -> list[Event]:
@@ -70,19 +84,13 @@ def _events() -> list[Event]:
         AnalysisConnectionFailed(
             **_ANALYSIS, stage="handshake", reason="TLS failed: certificate has expired"
         ),
+        _FAILING,
+        AnalysisWorks(at=at, server="Appliance"),
         AnalysisConnected(**_ANALYSIS, address="192.0.2.1", answer_seconds=0.1),
         facts.LogLinesLost(
             at=at, log="mail_logs", server=_SYSLOG, lines=1200, file="mail.@20260214T192028.s"
         ),
-        facts.LogPushFailed(
-            at=at,
-            log="mail_logs",
-            server=_SYSLOG,
-            reason="connection timed out",
-            since=at,
-            lasting=True,
-            waiting=4096,
-        ),
+        _PUSH_FAILED,
         facts.LogPushConnected(at=at, log="mail_logs", server=_SYSLOG),
         facts.OutboundTlsSucceeded(at=at, dcid=0, domain=_DOMAIN, host=_HOST, facts=tls),
         facts.CertificateServed(

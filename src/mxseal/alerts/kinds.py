@@ -11,6 +11,7 @@ from mxseal.alerts.alert import Alert, moment, plain
 from mxseal.events import types as facts
 from mxseal.events.directory import LdapConnected, LdapConnectionFailed
 from mxseal.events.scanning import AnalysisConnected, AnalysisConnectionFailed
+from mxseal.events.screening import AnalysisTrouble, AnalysisWorks
 from mxseal.events.types import Event
 from mxseal.tls.facts import Diagnosis
 from mxseal.tls.reasons import STARTTLS_UNAVAILABLE, STARTTLS_UNEXPECTED, outbound_reason, verify_reason
@@ -394,6 +395,42 @@ def _analysis_works(event: AnalysisConnected) -> Over:
     return Over(key, alert)
 
 
+def _analysis_trouble(event: AnalysisTrouble) -> Alert | None:
+    """Of connections that fail `AnalysisConnectionFailed` tells, with the diagnosis; `busy` is their
+    consequence."""
+    if event.fault in ("unreachable", "tls", "busy"):
+        return None
+    server, reason = plain(event.server, 63), plain(event.reason, 300)
+    return Alert(
+        kind="analysis-failing",
+        alert_class="system",
+        severity="warning",
+        key=f"failing:{server}",
+        title=f"Analysis server {server} does not judge files: {plain(event.reason, 200)}",
+        details=(
+            ("Analysis server", server),
+            ("Failures in a row", str(event.failures)),
+            ("Last failure", f"{event.fault}: {reason}"),
+        ),
+        remedy=f"See it step by step with 'testanalysis \"{server}\"'. Meanwhile messages with files go the "
+        "way that [analysis] says for 'fault'.",
+    )
+
+
+def _analysis_judges(event: AnalysisWorks) -> Over:
+    server = plain(event.server, 63)
+    alert = Alert(
+        kind="analysis-judges-again",
+        alert_class="system",
+        severity="information",
+        key=f"again:failing:{server}",
+        title=f"Analysis server {server} judges files again",
+        details=(("Analysis server", server),),
+        remedy="Nothing.",
+    )
+    return Over(f"failing:{server}", alert)
+
+
 RULES: dict[type[Event], Callable[[Any], Finding | None]] = {
     facts.OutboundTlsFailed: _tls_failed,
     facts.OutboundTlsSucceeded: _tls_works,
@@ -412,12 +449,15 @@ RULES: dict[type[Event], Callable[[Any], Finding | None]] = {
     LdapConnected: _ldap_works,
     AnalysisConnectionFailed: _analysis_failed,
     AnalysisConnected: _analysis_works,
+    AnalysisTrouble: _analysis_trouble,
+    AnalysisWorks: _analysis_judges,
 }
 
 
 ENDING = frozenset({
     "tls-failed", "certificate-not-served", "storage-trouble", "disk-nearly-full", "queue-age", "crl-missing",
     "log-push-failed", "directory-unreachable", "analysis-unreachable",
+    "analysis-failing",
 })  # fmt: skip
 """Kinds of troubles of which it is told that they are over."""
 

@@ -193,11 +193,7 @@ def _present(ctx: Context, given: Mapping[str, Any]) -> Mapping[str, Any]:
 def _present_new(_ctx: Context, given: Mapping[str, Any]) -> Mapping[str, Any]:
     kind = given.get("kind")
     chosen: Kind = "icap" if kind == "icap" else "threatgrid"
-    values = _typed(AnalysisServer(name="New", kind=chosen, host="localhost"))
-    del values["host"]
-    if kind is None:  # in a form all is asked at once: the port follows from the rest
-        del values["port"]
-    return values
+    return _typed(AnalysisServer(name="New", kind=chosen, host="localhost"))
 
 
 # --- changing ---------------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ from mxseal.relay.resolver import Resolver
 from mxseal.scanning.analysers import Analysers
 from mxseal.storage.peers import PeersFile
 from mxseal.storage.ports import Queued, Revision, Secrets
+from mxseal.storage.quarantine import Kept
 from mxseal.storage.tokens import Tokens
 from mxseal.storage.tracking.file import TrackingFile
 from mxseal.storage.users import Users
@@ -83,6 +84,26 @@ class Mail(Protocol):
 
     async def lanes(self) -> list[LaneState]:
         """A target that several workers deliver to is there several times."""
+        ...
+
+    def quarantine(self) -> AsyncIterator[Kept]:
+        """All messages in quarantine by MID."""
+        ...
+
+    async def kept(self, mid: int) -> Kept | None:
+        """One message in quarantine; None when it is not there."""
+        ...
+
+    async def kept_header(self, mid: int) -> bytes | None:
+        """Its header as it came in, bounded."""
+        ...
+
+    async def release(self, mid: int, user: str) -> bool:
+        """From the quarantine into the queue; False when it is not there."""
+        ...
+
+    async def delete_kept(self, mid: int, user: str) -> bool:
+        """Delete a message in quarantine; False when it is not there."""
         ...
 
     async def suspend(self) -> None:

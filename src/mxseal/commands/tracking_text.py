@@ -19,7 +19,16 @@ _SENTENCES = {
     "delivered": "All recipients have it.",
     "partly-delivered": "Some recipients have it, others do not.",
     "bounced": "It could not be delivered.",
-    "deleted": "It was deleted from the queue.",
+    "deleted": "It was deleted.",
+    "quarantined": "It is in quarantine.",
+}
+_SCREENED = {
+    "held": "Held until there is a verdict on a file",
+    "analysed": "Files analysed",
+    "quarantined": "Put into quarantine",
+    "released": "Released from quarantine by",
+    "dropped": "Dropped",
+    "discarded": "Deleted from quarantine",
 }
 
 
@@ -98,6 +107,8 @@ def _step(step: Step, story: Story) -> str:
             return f"Bounced for {names} without a notification, as it has no sender: {reply}"
         case "possible":
             return f"Perhaps delivered to {names}{way}: the answer to the end of the message was lost"
+        case "held" | "analysed" | "quarantined" | "released" | "dropped" | "discarded":
+            return f"{_SCREENED[step.kind]}: {step.reason}"
         case _:
             return f"Deleted from the queue for {names}"
 

@@ -11,6 +11,7 @@ from mxseal.config import (
     check_levels,
     check_logs,
     check_scanning,
+    check_screening,
     check_tls,
     check_trust,
 )
@@ -372,6 +373,7 @@ _RULES: tuple[Rule, ...] = (
     *check_trust.RULES,
     *check_ldap.RULES,
     *check_scanning.RULES,
+    *check_screening.RULES,
 )  # fmt: skip
 _ADVICE: tuple[Rule, ...] = (
     _nothing_accepted, _never_reached, _no_name, _alerts_for_nobody,

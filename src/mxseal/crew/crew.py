@@ -25,6 +25,7 @@ from mxseal.relay.orders import LaneState, Order, Selection
 from mxseal.relay.ports import Place
 from mxseal.storage.board import Board
 from mxseal.storage.ports import Queued, StorageRefused
+from mxseal.storage.quarantine import Kept
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 30.0
 """Seconds between a worker's death and its successor's start; doubled while they die young."""
@@ -346,6 +347,34 @@ class Crew:
             for queued in page:
                 yield queued
             after = page[-1].envelope.mid
+
+    async def quarantine(self) -> AsyncIterator[Kept]:
+        """All messages in quarantine by MID, page by page."""
+        after = -1
+        while True:
+            pages: list[list[Kept]] = await self._all(wire.BrowseKept(after, 200))
+            found = sorted((kept for page in pages for kept in page), key=lambda each: each.mid)[:200]
+            for kept in found:
+                yield kept
+            if not found:
+                return
+            after = found[-1].mid
+
+    async def kept(self, mid: int) -> Kept | None:
+        """One message in quarantine; None when it is not there."""
+        return next((each for each in await self._all(wire.FindKept(mid)) if each is not None), None)
+
+    async def kept_header(self, mid: int) -> bytes | None:
+        """Its header."""
+        return next((each for each in await self._all(wire.ShowKept(mid)) if each is not None), None)
+
+    async def release(self, mid: int, user: str) -> bool:
+        """From the quarantine into the queue."""
+        return any(await self._all(wire.ReleaseKept(mid, user)))
+
+    async def delete_kept(self, mid: int, user: str) -> bool:
+        """Delete a message in quarantine."""
+        return any(await self._all(wire.DeleteKept(mid, user)))
 
     # --- asking ---------------------------------------------------------------------------------------------
 

@@ -146,6 +146,7 @@ class QuarantineDeleted(Event, frozen=True, kw_only=True, tag=True):
     """A message in quarantine was deleted."""
 
     mid: int
+    rids: tuple[int, ...]
     user: str
     """Empty: nobody, it was too old, or there was no room."""
     reason: str

@@ -72,8 +72,8 @@ class Keeping:
     async def _gone(self, kept: list[Kept], user: str, reason: str) -> int:
         gone = await self._queue.spool.shelf.drop([each.mid for each in kept])
         now = self._queue.clock.now()
-        for mid in gone:
-            self._queue.bus.publish(QuarantineDeleted(at=now, mid=mid, user=user, reason=reason))
+        for mid, rids in gone.items():
+            self._queue.bus.publish(QuarantineDeleted(at=now, mid=mid, rids=rids, user=user, reason=reason))
             self._queue.bus.publish(MessageFinished(at=now, mid=mid))
         return len(gone)
 

@@ -49,8 +49,8 @@ class Shelf(Protocol):
         """Back into the queue, due at once, as if it had come now; False: it is not in quarantine."""
         ...
 
-    async def drop(self, mids: Sequence[int]) -> list[int]:
-        """Delete; gives those that were there."""
+    async def drop(self, mids: Sequence[int]) -> dict[int, tuple[int, ...]]:
+        """Delete; gives those that were there, with the RIDs that they had left."""
         ...
 
     async def browse(self, after: int, limit: int) -> list[Kept]:
@@ -153,26 +153,26 @@ class SqliteShelf:
         self._bytes += size
         self._moved(-messages, -size)
 
-    async def drop(self, mids: Sequence[int]) -> list[int]:
+    async def drop(self, mids: Sequence[int]) -> dict[int, tuple[int, ...]]:
         """See Shelf."""
 
-        def delete(cursor: apsw.Cursor) -> list[tuple[int, int]]:
-            gone: list[tuple[int, int]] = []
+        def delete(cursor: apsw.Cursor) -> dict[int, tuple[int, tuple[int, ...]]]:
+            gone: dict[int, tuple[int, tuple[int, ...]]] = {}
             for mid in mids:
                 size = cursor.execute(
                     "DELETE FROM messages WHERE mid=? AND quarantined IS NOT NULL RETURNING size", (mid,)
                 ).get
                 if size is not None:
-                    cursor.execute("DELETE FROM recipients WHERE mid=?", (mid,))
-                    gone.append((mid, int(size)))
+                    rows = cursor.execute("DELETE FROM recipients WHERE mid=? RETURNING rid", (mid,))
+                    gone[mid] = int(size), tuple(sorted(int(row[0]) for row in rows))
             return gone
 
-        gone: list[tuple[int, int]] = await self._write(delete)
+        gone: dict[int, tuple[int, tuple[int, ...]]] = await self._write(delete)
         self._messages -= len(gone)
-        self._bytes -= sum(size for _, size in gone)
-        for mid, _ in gone:
+        self._bytes -= sum(size for size, _ in gone.values())
+        for mid in gone:
             self._unlink(mid)
-        return [mid for mid, _ in gone]
+        return {mid: rids for mid, (_, rids) in gone.items()}
 
     async def browse(self, after: int, limit: int) -> list[Kept]:
         """See Shelf."""

@@ -45,7 +45,9 @@ CHOICES: dict[str, tuple[str, dict[str, str]]] = {
         "bounced": N_("bounced"), "deleted": N_("deleted"), "tls-failed": N_("an attempt was stopped by TLS"),
         "in-clear": N_("delivered in clear"), "refused-recipient": N_("a recipient was refused"),
         "double-bounced": N_("bounced without a notification"), "possibly-delivered": N_("perhaps delivered"),
-        "notification": N_("is a notification"),
+        "notification": N_("is a notification"), "amp": N_("its files were analysed"),
+        "malicious": N_("a malicious file was found"), "held": N_("waited for a verdict on a file"),
+        "quarantined": N_("put into quarantine"), "released": N_("released from quarantine"),
     }),
     "tls": (N_("TLS of a connection"), {
         "verified": N_("encrypted and verified"), "encrypted": N_("encrypted"),

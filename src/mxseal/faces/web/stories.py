@@ -21,6 +21,12 @@ _STEPS: dict[str, tuple[str, str]] = {
     "double-bounced": (N_("Bounced for {names}, without a notification as it has no sender"), "bad"),
     "possible": (N_("Perhaps delivered to {names}: the answer to the end of the message was lost"), "weak"),
     "deleted": (N_("Deleted from the queue for {names}"), "idle"),
+    "held": (N_("Held until there is a verdict on a file"), "weak"),
+    "analysed": (N_("The files were analysed"), "good"),
+    "quarantined": (N_("Put into quarantine"), "bad"),
+    "released": (N_("Released from quarantine"), "idle"),
+    "dropped": (N_("Dropped because of a file"), "bad"),
+    "discarded": (N_("Deleted from quarantine"), "idle"),
 }
 
 

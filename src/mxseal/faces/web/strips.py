@@ -30,6 +30,7 @@ RESULTS: dict[str, tuple[str, str]] = {
     "partly-delivered": (N_("partly delivered"), "weak"),
     "bounced": (N_("bounced"), "bad"),
     "deleted": (N_("deleted"), "idle"),
+    "quarantined": (N_("in quarantine"), "bad"),
 }
 """State of a message or recipient -> word, kind of badge."""
 _STEPS: dict[str, tuple[str, str]] = {

@@ -14,7 +14,7 @@ from typing import Any
 import apsw
 import msgspec
 
-from mxseal.events import types
+from mxseal.events import screening, types
 from mxseal.events.types import Event
 from mxseal.sinks.peerfacts import sender_domain
 from mxseal.sinks.tracking import facts
@@ -408,6 +408,35 @@ class Index:
         self._outcome(event, "deleted", bits=schema.DELETED, state=DELETED, rids=event.rids, text={})
         self.counters.count(event.at, "out", "deleted", by=len(event.rids))
 
+    def held(self, event: screening.MessageHeld) -> None:
+        self._outcome(
+            event, "held", bits=schema.AMP | schema.HELD, state=WAITING, rids=(),
+            text={"reason": _short(f"{event.name}: {event.word} {event.reason}".strip())},
+        )  # fmt: skip
+
+    def screened(self, event: screening.MessageScreened) -> None:
+        kept, dropped = event.action == "quarantine", event.action == "drop"
+        bits = schema.AMP | (schema.MALICIOUS if event.word == "malicious" else 0)
+        bits |= (schema.QUARANTINED if kept else 0) | (schema.DELETED if dropped else 0)
+        kind = "quarantined" if kept else "dropped" if dropped else "analysed"
+        about = (event.name, event.word, event.threat, event.reason)
+        self._outcome(
+            event, kind, bits=bits, state=DELETED if dropped else WAITING, rids=event.rids if dropped else (),
+            text={"reason": _short(" ".join(each for each in about if each))},
+        )  # fmt: skip
+
+    def released(self, event: screening.QuarantineReleased) -> None:
+        self._outcome(
+            event, "released", bits=schema.RELEASED, state=WAITING, rids=(),
+            text={"reason": _short(event.user)},
+        )  # fmt: skip
+
+    def discarded(self, event: screening.QuarantineDeleted) -> None:
+        self._outcome(
+            event, "discarded", bits=schema.DELETED, state=DELETED, rids=event.rids,
+            text={"reason": _short(f"{event.user} {event.reason}".strip())},
+        )  # fmt: skip
+
     def finished(self, event: types.MessageFinished) -> None:
         found = self.segments.find(event.mid)
         if found is None:
@@ -481,6 +510,10 @@ _TAKES: dict[type[Event], Callable[[Index, Any], None]] = {
     types.PossibleDelivery: Index.perhaps,
     types.RecipientsDeleted: Index.deleted,
     types.MessageFinished: Index.finished,
+    screening.MessageHeld: Index.held,
+    screening.MessageScreened: Index.screened,
+    screening.QuarantineReleased: Index.released,
+    screening.QuarantineDeleted: Index.discarded,
     types.GatewayStarted: Index.gateway_started,
 }
 WANTED: tuple[type[Event], ...] = tuple(_TAKES)

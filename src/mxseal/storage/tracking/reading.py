@@ -9,6 +9,7 @@ from typing import Any
 import apsw
 import msgspec
 
+from mxseal.storage.tracking import schema
 from mxseal.storage.tracking.schema import prefix
 from mxseal.storage.tracking.values import (
     BITS,
@@ -68,7 +69,7 @@ def _found(connection: apsw.Connection, s: str, kinds: dict[int, TlsRow], row: i
     met = _met(connection, s, row, out)
     return Found(
         mid=mid, icid=icid or None, at=at, last=last, finished=finished,
-        state=_state(count, delivered, bounced, deleted),
+        state=_state(count, delivered, bounced, deleted, bits),
         events=tuple(name for name, bit in BITS.items() if bits & bit), sender=sender,
         recipients=tuple(str(each[0]) for each in recipients), recipient_count=count, delivered=delivered,
         bounced=bounced, deleted=deleted, refused=refused, subject=subject, message_id=header, size=size,
@@ -86,9 +87,10 @@ def _met(connection: apsw.Connection, s: str, row: int, kinds: Sequence[int]) ->
     return [int(each[0]) for each in connection.execute(select, (row,))]
 
 
-def _state(count: int, delivered: int, bounced: int, deleted: int) -> State:
+def _state(count: int, delivered: int, bounced: int, deleted: int, bits: int) -> State:
     if delivered + bounced + deleted < count:
-        return "waiting"
+        kept = bits & (schema.QUARANTINED | schema.RELEASED) == schema.QUARANTINED
+        return "quarantined" if kept else "waiting"
     if delivered == count:
         return "delivered"
     if delivered:

@@ -10,7 +10,8 @@ from mxseal.storage.tracking import schema
 
 Happened = Literal[
     "delivered", "bounced", "delayed", "deleted", "refused-recipient", "tls-failed", "in-clear",
-    "double-bounced", "possibly-delivered", "notification", "waiting",
+    "double-bounced", "possibly-delivered", "notification", "waiting", "amp", "malicious", "held",
+    "quarantined", "released",
 ]  # fmt: skip
 BITS: dict[str, int] = {
     "delivered": schema.DELIVERED,
@@ -23,8 +24,13 @@ BITS: dict[str, int] = {
     "double-bounced": schema.DOUBLE,
     "possibly-delivered": schema.POSSIBLE,
     "notification": schema.NOTICE,
+    "amp": schema.AMP,
+    "malicious": schema.MALICIOUS,
+    "held": schema.HELD,
+    "quarantined": schema.QUARANTINED,
+    "released": schema.RELEASED,
 }
-State = Literal["waiting", "delivered", "partly-delivered", "bounced", "deleted"]
+State = Literal["waiting", "delivered", "partly-delivered", "bounced", "deleted", "quarantined"]
 TlsState = Literal["verified", "encrypted", "unverified", "clear", "failed"]
 """encrypted: nobody asked for a certificate; unverified: it was looked at and is not good."""
 TLS_STATES: tuple[TlsState, ...] = get_args(TlsState)
