@@ -52,7 +52,7 @@ class Nats:
 
     def client(self, name: str) -> tuple[Issued, Files]:
         """A client's certificate in the name `name`, and its files."""
-        issued = self.authority.issue(name, usages=("client",))
+        issued = self.authority.issue(name)
         return issued, issued.write(self.folder / "tls", name)
 
     def start(self) -> Self:

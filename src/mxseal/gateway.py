@@ -25,6 +25,9 @@ from mxseal.certs.keys import KeyStore
 from mxseal.certs.live import ContextsRefused, Live, build
 from mxseal.certs.revocation import CrlKeeper
 from mxseal.clock import Clock, Timer
+from mxseal.cluster.desk import Around as AroundCluster
+from mxseal.cluster.desk import Desk
+from mxseal.cluster.joining import admit
 from mxseal.commands.certificate_trust import trusted
 from mxseal.commands.context import CommandFailed
 from mxseal.commands.running import AuditRecord
@@ -57,7 +60,7 @@ from mxseal.relay.recorder import Recorder
 from mxseal.relay.recordings import Recordings
 from mxseal.relay.resolver import DnsResolver
 from mxseal.relay.routing import mail_domain
-from mxseal.relay.served import Around, Looks, told
+from mxseal.relay.served import Around, Looks, served, told
 from mxseal.sinks.counts import figures
 from mxseal.sinks.files import LogFile, Surroundings
 from mxseal.sinks.logs import LogSinks
@@ -130,12 +133,13 @@ class Gateway:
         self.started_at = clock.now()
         self.changing = asyncio.Lock()
         self.state = home.open_state()
-        self.history = History(self.state)
+        self._alone = History(self.state)
         self.peers = PeersFile(home.peers_file)
         self.peers.prepare()
         self.tracking = Indexing(home.root, clock, indexer, self._tracking_trouble)
         self.keys = KeyStore(self.state.secrets)
         self.bus = Bus()
+        self.cluster = self._cluster()
         self.bell = Bell()
         document = self.history.current().document
         self.pushing = Pushing(home.root, self.bus, clock, self.keys)
@@ -154,13 +158,7 @@ class Gateway:
         self.crew.bell = self.bell.ring
         self.crls = CrlKeeper(home, clock, self.bus, _trusted_roots)
         self.crls.changed = lambda: self._spawn(self.crew.reread_lists())
-        self._sources = Sources(
-            waiting=self._waiting_for,
-            oldest=self._oldest,
-            disk=self._disk,
-            lists=self._lists,
-            roots=_trusted_roots,
-        )
+        self._sources = self._asked_by_alerts()
         self.alerts = Alerts(
             bus=self.bus,
             clock=clock,
@@ -185,6 +183,15 @@ class Gateway:
         self._ending = False
         self._tasks: set[asyncio.Task[None]] = set()
 
+    def _asked_by_alerts(self) -> Sources:
+        return Sources(
+            waiting=self._waiting_for,
+            oldest=self._oldest,
+            disk=self._disk,
+            lists=self._lists,
+            roots=_trusted_roots,
+        )
+
     def _directories(self) -> DirectoryDesk:
         desk = DirectoryDesk(
             self.crew,
@@ -196,6 +203,29 @@ class Gateway:
         )
         desk.recorder = self.recorder
         return desk
+
+    def _cluster(self) -> Desk:
+        desk = Desk(
+            AroundCluster(
+                state=self.state,
+                keys=self.keys,
+                clock=self.clock,
+                bus=self.bus,
+                changing=self.changing,
+                alone=self._alone,
+                build=self.build,
+                put_in_force=self.put_in_force,
+                served=lambda: served(self.looks),
+                version=__version__,
+            )
+        )
+        desk.admit = lambda request: admit(desk, request)
+        return desk
+
+    @property
+    def history(self) -> History:
+        """See `Services.history`. As a member of a cluster, what the machines have agreed on."""
+        return self.cluster.history or self._alone
 
     def serial(self) -> str:
         """This installation's serial number, as the log files' heads show it."""
@@ -344,6 +374,7 @@ class Gateway:
         self.alerts.start(current.document)
         self.tracking.configure(current.document)
         self.looks.start()
+        self.cluster.start()
         self.bus.publish(
             GatewayStarted(at=self.clock.now(), version=__version__, revision=current.number, pid=os.getpid())
         )
@@ -433,6 +464,7 @@ class Gateway:
 
     async def _wind_up(self, patience: float) -> None:
         self._ending = True
+        await self.cluster.stop()
         if self._daily is not None:
             self._daily.cancel()
         await self.looks.stop()

@@ -11,6 +11,7 @@ from mxseal.commands.parameters import Argument, FileBytes, FileText, Option, Ou
 from mxseal.commands.registry import command
 from mxseal.commands.results import Column, Done, Field, File, Record, Result, Stream, Table, Text
 from mxseal.commands.services import Figure, Services
+from mxseal.cluster.desk import NoMember
 from mxseal.config.check import Problem
 from mxseal.config.history import BuildFailed, Built, History
 from mxseal.config.model import Document
@@ -29,6 +30,17 @@ class FakeBuilt:
         self.discarded = True
 
 
+class Alone:
+    """A machine that is in no cluster."""
+
+    history = None
+    membership = None
+
+    @property
+    def member(self) -> None:
+        raise NoMember
+
+
 class FakeServices:
     """What these commands need of `commands.services.Services`. Ports below 1024 can't be built."""
 
@@ -40,6 +52,7 @@ class FakeServices:
         self.history = History(self.documents)
         self.history.begin(document(), "admin", NOW - 100_000)
         self.changing = asyncio.Lock()
+        self.cluster = Alone()
         self.in_force: list[int] = []
         self.slow_swap: asyncio.Event | None = None
         self.swapping = asyncio.Event()

@@ -15,7 +15,7 @@ from mxseal.commands.services import Services
 from mxseal.config.history import History
 from mxseal.config.model import Document
 from mxseal.relay.resolver import DnsResolver
-from tests.commands.gateway import NOW, FakeClient
+from tests.commands.gateway import NOW, Alone, FakeClient
 from tests.config.memory import MemoryDocuments
 
 
@@ -24,6 +24,7 @@ class _Services:
 
     def __init__(self, names: DnsResolver, document: dict[str, Any]) -> None:
         self.resolver = names
+        self.cluster = Alone()
         self.history = History(MemoryDocuments())
         self.history.begin(Document.model_validate(document), "admin", NOW)
 

@@ -38,7 +38,7 @@ def web_context(document: Document, interface: Interface, keys: KeyStore, now: f
     `now` (seconds since the epoch) decides among several certificates of one authority, nothing else.
     """
     path = key_path("interfaces", interface.name, "certificate")
-    chain, key = _material(document, interface, keys, now, path)
+    chain, key = _material(document, interface.certificate, keys, now, path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     # against the attacks on renegotiation (CVE-2009-3555) and on compression (CVE-2012-4929)
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION | ssl.OP_CIPHER_SERVER_PREFERENCE
@@ -86,6 +86,25 @@ def _ask_for_certificates(context: ssl.SSLContext, document: Document, interface
     context.num_tickets = 0
 
 
+def engine_context(
+    document: Document, certificate: str, authority: str, keys: KeyStore, now: float
+) -> ssl.SSLContext:
+    """For the connection to a cluster's engine: shows `certificate` (a name), believes the authorities in
+    `authority` (PEM) alone. Raises WebTlsRefused."""
+    path = key_path("certificates", certificate)
+    chain, key = _material(document, certificate, keys, now, path)
+    try:
+        context = ssl.create_default_context(cadata=authority)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        with _memory_file(chain) as chain_file, _memory_file(key) as key_file:
+            context.load_cert_chain(chain_file, key_file)
+    except ssl.SSLError as error:
+        raise WebTlsRefused(
+            _refused(path, error, "Look at the certificate and the authority's file")
+        ) from None
+    return context
+
+
 class WebTlsRefused(Exception):
     """An HTTPS port can't present what is assigned to it; `problem` says why."""
 
@@ -102,11 +121,8 @@ def _reason(error: ssl.SSLError) -> str:
     return str(getattr(error, "reason", None) or error).strip(".")
 
 
-def _material(
-    document: Document, interface: Interface, keys: KeyStore, now: float, path: str
-) -> tuple[bytes, bytes]:
+def _material(document: Document, name: str, keys: KeyStore, now: float, path: str) -> tuple[bytes, bytes]:
     """PEM of the chain, leaf first, and of its key. Raises WebTlsRefused."""
-    name = interface.certificate
     profile = document.certificate(name)
     if profile is None:
         text, remedy = f"there is no certificate called {name!r}", "Assign one that there is"

@@ -62,7 +62,7 @@ def _quoted(words: str) -> str:
     return f'"{words}"' if " " in words else words
 
 
-# --- settings between levels ------------------------------------------------------------------------------
+# --- settings between levels -------------------------------------------------------------------------------
 
 
 def known_settings(cluster: Cluster) -> list[str]:
@@ -123,7 +123,7 @@ def _movable(cluster: Cluster, level: Level, setting: str) -> None:
         raise Refused(f"There is no setting {setting!r}. 'clusterset list' shows those that there are")
 
 
-# --- differences ------------------------------------------------------------------------------------------
+# --- differences -------------------------------------------------------------------------------------------
 
 
 def differences(before: Cluster, after: Cluster) -> list[Change]:
@@ -218,3 +218,13 @@ def _belongs(change: Change, level: Level) -> bool:
 
 def _stripped(change: Change, level: Level) -> Change:
     return msgspec.structs.replace(change, parts=change.parts[len(_prefix(level)) :])
+
+
+def settings_of(old: Cluster, now: Cluster) -> Cluster:
+    """The settings of `old` on the groups and machines of `now`; what `old` did not know keeps its own."""
+    for level in list(now.levels()):
+        if level.kind == "cluster":
+            now = with_settings(now, level, old.settings)
+        elif level in old.levels():
+            now = with_settings(now, level, old.at(level))
+    return now

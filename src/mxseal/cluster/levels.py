@@ -53,12 +53,14 @@ class Cluster(msgspec.Struct, frozen=True, kw_only=True):
     """All that members agree on, with the number of its revision."""
 
     name: str
+    id: str = ""
+    """By chance: another cluster of the same name is another one."""
     number: int = 1
     settings: Settings
     groups: dict[str, Settings]
     machines: dict[str, Member]
     generation: int = 1
-    """Of the cluster's key: one more each time that a machine was removed."""
+    """Of the cluster's key: another one each time that a machine is removed."""
 
     @property
     def top(self) -> Level:
@@ -120,7 +122,7 @@ def new_cluster(name: str, machine: str, member: Member, document: Document) -> 
     )
 
 
-# --- inheritance ------------------------------------------------------------------------------------------
+# --- inheritance -------------------------------------------------------------------------------------------
 
 
 def origins(cluster: Cluster, level: Level) -> dict[str, Level]:
@@ -149,7 +151,7 @@ def overridden(cluster: Cluster, level: Level, setting: str) -> list[Level]:
     return [each for each in cluster.below(level) if setting in cluster.at(each)]
 
 
-# --- machines and groups ----------------------------------------------------------------------------------
+# --- machines and groups -----------------------------------------------------------------------------------
 
 
 def with_settings(cluster: Cluster, level: Level, settings: Settings) -> Cluster:

@@ -7,13 +7,16 @@ from collections.abc import Iterable
 from typing import Annotated, Literal
 
 from mxseal.certs.live import unusable
+from mxseal.cluster.engine import EngineAway
+from mxseal.cluster.keys import Distrust
+from mxseal.cluster.levels import Refused
 from mxseal.commands.context import CommandFailed, Context, Role
 from mxseal.commands.parameters import Argument, FileText, Option, OutputFile
 from mxseal.commands.registry import command
 from mxseal.commands.results import Column, Done, File, Problems, Result, Table, Text
 from mxseal.commands.times import moment, when
 from mxseal.config.check import Problem, advice, check
-from mxseal.config.diff import Change, diff, replay
+from mxseal.config.diff import Change, diff
 from mxseal.config.history import Built, Commit, Committed, Conflict, NothingToCommit, Rejected
 from mxseal.config.model import Document
 from mxseal.config.toml import examine, render
@@ -27,7 +30,10 @@ _SURE = "Are you sure you want to clear all changes since the last commit?"
 
 def change(ctx: Context, document: Document, message: str) -> Done:
     """Make `document` the caller's candidate and say so: the result of all commands that change something."""
-    count = len(ctx.services.history.change(ctx.owner, document))
+    try:
+        count = len(ctx.services.history.change(ctx.owner, document))
+    except Refused as refused:
+        raise CommandFailed(f"Nothing was changed. {refused}") from None
     rest = "Nothing is left to commit." if not count else "It takes effect with 'commit'."
     return Done(f"{message} {rest}", {"uncommitted_changes": count})
 
@@ -62,6 +68,11 @@ async def _commit(ctx: Context, comment: str) -> Result:
             outcome = await services.history.commit(wish, services.build)
         except StorageRefused as refused:
             raise CommandFailed(f"Nothing was committed: the store refuses it ({refused})") from None
+        except (EngineAway, Distrust) as away:
+            raise CommandFailed(
+                "Nothing was committed, and your changes are kept: a cluster's machines commit together, "
+                f"through its engine. {away}"
+            ) from None
         if isinstance(outcome, NothingToCommit):
             return Done("There are no changes to commit.", {"revision": services.history.current().number})
         if isinstance(outcome, Rejected):
@@ -212,10 +223,10 @@ def _clear_one(ctx: Context, path: str) -> Result:
         raise CommandFailed(
             "Others committed since your changes began: 'rebasechanges' puts yours on top first"
         )
-    document = replay(history.current().document, kept)
-    if isinstance(document, list):
-        return Problems(f"{path} can't be forgotten alone", tuple(document))
-    left = len(history.change(ctx.owner, document))
+    remaining = history.keep(ctx.owner, kept)
+    if isinstance(remaining, Rejected):
+        return Problems(f"{path} can't be forgotten alone", remaining.problems)
+    left = len(remaining)
     return Done(
         f"Your change of {path} is forgotten.",
         {"cleared": len(changes) - len(kept), "uncommitted_changes": left},
@@ -340,7 +351,10 @@ def loadconfig(
     if isinstance(document, list):
         return Problems(f"{file.path} was not loaded", tuple(document))
     _refuse_to_overwrite(ctx, discard)
-    count = len(ctx.services.history.replace(ctx.owner, document))
+    try:
+        count = len(ctx.services.history.replace(ctx.owner, document))
+    except Refused as refused:
+        raise CommandFailed(f"Nothing was changed. {refused}") from None
     if not count:
         return Done(f"{file.path} is what is in force already.", {"uncommitted_changes": 0})
     return Done(

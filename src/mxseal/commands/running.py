@@ -12,6 +12,7 @@ import click
 import msgspec
 
 from mxseal.commands.asking import Asker, Given, Left, agreed, spelled
+from mxseal.commands.clusterlevel import misplaced, question, refusal, switch
 from mxseal.commands.context import CommandFailed, Context, allowed
 from mxseal.commands.dialogue import Dialogue
 from mxseal.commands.menus import SUBJECT, Menu
@@ -194,6 +195,7 @@ class Runner:
             raise UsageFault(_incomplete(found))
         line.command = entry = found.node.entry
         _authorise(entry, context)
+        await _place(entry, context)
         result = await self._result(line, found, context, deliver)
         if result is None:
             return "failed", "", FAILED
@@ -271,6 +273,17 @@ def _authorise(entry: Command, context: Context) -> None:
     if not allowed(context.role, entry.roles):
         sentence = f"'{' '.join(entry.words)}' needs the role {entry.permitted}; yours is {context.role}"
         raise CommandFailed(sentence, NOT_ALLOWED)
+
+
+async def _place(entry: Command, context: Context) -> None:
+    """In a cluster a command may be one of another level than that which is edited: who is at a terminal is
+    asked whether to switch (reference §8.2); for others it works on this machine. Raises CommandFailed."""
+    wanted = misplaced(entry.words[0], context) if context.client.interactive else None
+    if wanted is None:
+        return
+    if not await agreed(context.client, question(wanted)):
+        raise CommandFailed(refusal(entry.words[0], wanted, context))
+    switch(context, wanted)
 
 
 async def _finish(result: Result, context: Context, deliver: Deliver) -> _Outcome:

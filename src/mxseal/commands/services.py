@@ -12,6 +12,7 @@ import msgspec
 from mxseal.alerts.desk import Alerts
 from mxseal.certs.keys import KeyStore
 from mxseal.certs.revocation import CrlKeeper
+from mxseal.cluster.desk import Desk
 from mxseal.config.history import Built, History
 from mxseal.config.model import Document
 from mxseal.directory.directories import Directories
@@ -169,6 +170,11 @@ class Services(Protocol):
 
     @property
     def history(self) -> History: ...
+
+    @property
+    def cluster(self) -> Desk:
+        """This machine in its cluster, or alone."""
+        ...
 
     @property
     def changing(self) -> asyncio.Lock:

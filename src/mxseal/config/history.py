@@ -6,7 +6,7 @@ by the caller. Whatever fails before the store leaves everything as it was.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, Literal, Protocol, TypeVar
 
 import msgspec
@@ -164,6 +164,11 @@ class History:
         changes = self.changes(owner)
         self._documents.drop_candidate(owner)
         return changes
+
+    def keep(self, owner: str, changes: Sequence[Change]) -> list[Change] | Rejected:
+        """Forget all but these of the owner's changes, which begin with the newest revision."""
+        document = replay(self.current().document, changes)
+        return Rejected(tuple(document)) if isinstance(document, list) else self.change(owner, document)
 
     def conflict(self, owner: str) -> Conflict | None:
         """What was committed since the owner's candidate began, or None."""

@@ -16,7 +16,7 @@ import uvloop
 from cryptography.utils import CryptographyDeprecationWarning
 
 from mxseal.clock import SystemClock
-from mxseal.config.history import History
+from mxseal.cluster.history import document_in_force
 from mxseal.crew import wire
 from mxseal.crew.wire import Frames
 from mxseal.crew.worker import Post, Worker
@@ -80,7 +80,7 @@ async def _serve(orders: Orders) -> int:
     home = Home(Path(orders.home))
     home.lock_share(orders.number)
     state = home.open_state()
-    document = History(state).current().document
+    document = document_in_force(state)
     state.close()
     clock = SystemClock()
     row = board.row(orders.number)

@@ -23,6 +23,7 @@ from typing import Any
 
 import msgspec
 
+from mxseal.commands.clusterlevel import prompt
 from mxseal.commands.context import CommandFailed, Context
 from mxseal.commands.running import CANCELLED, NOT_ALLOWED, USAGE, Runner
 from mxseal.commands.services import Services
@@ -244,7 +245,10 @@ class LocalFace:
         context = self._context(caller, request, user)
         if request.about:
             hostname = self._services.history.current().document.hostname
-            await caller.tell(about={"hostname": hostname, "version": self._services.version})
+            about = {"hostname": hostname, "version": self._services.version}
+            if self._services.cluster.history is not None:
+                about["prompt"] = prompt(self._services, context.owner)
+            await caller.tell(about=about)
             await caller.tell(exit=0)
         elif request.complete is not None:
             asked = request.complete

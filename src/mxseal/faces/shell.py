@@ -26,7 +26,8 @@ class Shell:
     def __init__(self, home: Path, session: str = "") -> None:
         self._home = home
         self._session = session
-        self._hostname = "mxseal"
+        self._words = "mxseal> "
+        """The prompt: the hostname, or in a cluster the level that is edited."""
         self._history = History() if sys.stdin.isatty() else None
         self._completions: list[str] = []
 
@@ -61,9 +62,9 @@ class Shell:
 
     def _prompt(self) -> str:
         with contextlib.suppress(NotRunning):
-            about = ask_gateway(self._home, {"about": True}).get("about", {})
-            self._hostname = about.get("hostname", self._hostname)
-        return f"{self._hostname}> "
+            about = ask_gateway(self._home, {"about": True, "session": self._session}).get("about", {})
+            self._words = about.get("prompt", f"{about.get('hostname', 'mxseal')}> ")
+        return self._words
 
     def _command(self, line: str) -> int:
         try:
@@ -113,7 +114,7 @@ class Shell:
 
     def _display(self, _line: str, matches: Sequence[str], _longest: int) -> None:
         shown = sorted({_last_word(match) for match in matches})
-        sys.stdout.write("\n" + "  ".join(shown) + "\n" + f"{self._hostname}> {readline.get_line_buffer()}")
+        sys.stdout.write("\n" + "  ".join(shown) + "\n" + f"{self._words}{readline.get_line_buffer()}")
         sys.stdout.flush()
 
 

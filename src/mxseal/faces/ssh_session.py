@@ -10,6 +10,7 @@ from typing import Any, cast
 import asyncssh
 import msgspec
 
+from mxseal.commands.clusterlevel import prompt
 from mxseal.commands.context import Context, Role
 from mxseal.commands.registry import Completion
 from mxseal.commands.running import CANCELLED, FAILED, NOT_ALLOWED, Ended, Runner
@@ -261,7 +262,8 @@ class Session(asyncssh.SSHServerSession[Any]):
             self._prompting = False
 
     def _prompt(self) -> str:
-        return f"{self._place.services.history.current().document.hostname}> "
+        user = self._place.user()
+        return prompt(self._place.services, _owner(user.name if user else ""))
 
     async def _typed(self, line: str) -> int:
         try:
@@ -306,7 +308,7 @@ class Session(asyncssh.SSHServerSession[Any]):
             role=cast("Role", user.role),
             face=FACE,
             remote=self._place.remote,
-            owner=f"user:{user.name}",
+            owner=_owner(user.name),
             services=self._place.services,
             client=caller,
             catalogue=self._place.runner.commands,
@@ -363,3 +365,8 @@ class Session(asyncssh.SSHServerSession[Any]):
             listed = columns([clean(choice) for choice in found.choices], width)
             self._chan.write(f"{clean(line)}\n{listed}{self._begun}")
         return found.line, found.position
+
+
+def _owner(user: str) -> str:
+    """Whose candidate it is: the same in all of a user's sessions."""
+    return f"user:{user}"

@@ -69,6 +69,10 @@ class Looks:
         self._tell(seen)
         return seen
 
+    async def see(self) -> list[Seen]:
+        """The same without telling."""
+        return await self._seen(times=1)
+
     # --- by itself ------------------------------------------------------------------------------------------
 
     def _arm(self, seconds: float) -> None:
@@ -185,6 +189,14 @@ def _wanted_https(document: Document, interface: Interface) -> list[_Want]:
             certificate=interface.certificate,
         )
     ]
+
+
+async def served(looks: Looks) -> dict[str, list[str]]:
+    """The certificates that are assigned, and the fingerprints seen where they are; "" where nothing was."""
+    found: dict[str, list[str]] = {}
+    for seen in await looks.see():
+        found.setdefault(seen.certificate, []).append(seen.sha256 or "")
+    return found
 
 
 def told(seen: Seen) -> str:

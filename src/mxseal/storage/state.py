@@ -9,7 +9,7 @@ from pathlib import Path
 
 import apsw
 
-from mxseal.storage import bindings, tokens
+from mxseal.storage import bindings, cluster, tokens
 from mxseal.storage.pages import log_path, lost_in_log
 from mxseal.storage.ports import Candidate, Revision, StorageRefused
 from mxseal.storage.schema import DAMAGED, HomeRefused, Schema, check_version, lacking, make, migrate
@@ -31,7 +31,7 @@ CREATE TABLE IF NOT EXISTS facts(name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
 SCHEMA = Schema(
     _VERSION_0,
-    ("", TABLES, WEB_TABLES, tokens.TABLES, bindings.TABLES),
+    ("", TABLES, WEB_TABLES, tokens.TABLES, bindings.TABLES, cluster.TABLES),
     frozenset({"revisions", "candidates", "secrets", "users", "counters", "facts"}),
 )
 
@@ -86,6 +86,7 @@ class State:
         self.users = Users(self._db)
         self.web = WebStore(self._db, seal)
         self.tokens = tokens.Tokens(self._db)
+        self.cluster = cluster.ClusterRevisions(self._db)
 
     def close(self) -> None:
         self._db.close()
@@ -128,6 +129,10 @@ class State:
             "ON CONFLICT(owner) DO UPDATE SET based_on=excluded.based_on, toml=excluded.toml",
             (candidate.owner, candidate.based_on, candidate.toml),
         )
+
+    def candidate_owners(self) -> list[str]:
+        """Everybody who has uncommitted changes."""
+        return [str(row[0]) for row in self._db.execute("SELECT owner FROM candidates ORDER BY owner")]
 
     def drop_candidate(self, owner: str) -> None:
         self._db.execute("DELETE FROM candidates WHERE owner=?", (owner,))

@@ -60,12 +60,12 @@ class Sessions:
         self._store = services.web
         self._clock = services.clock
         self._login = login
-        self._history = services.history
+        self._services = services
 
     @property
     def rules(self) -> Web:
         """Those of the document in force."""
-        return self._history.current().document.web
+        return self._services.history.current().document.web
 
     def begin(self, user: User, stage: Stage, method: str, caller: Caller) -> str:
         """A new session; gives the token for the cookie. One that is `in` is noted as a login."""
