@@ -193,7 +193,11 @@ def test_without_the_engine_mail_goes_on_and_commits_are_refused_until_it_is_bac
     site: Estate, three: Three
 ) -> None:
     first, second, third = three
+    route(first, "before.test")
     site.engine.away()
+    first.gateway.kill9()
+    first.gateway.start()
+    assert "before.test" in routed(first)
     first.run("smtproutes", "new", "later.test", "127.0.0.1:2526")
     said = first.refused("commit", "too early")
     assert "Nothing was committed, and your changes are kept" in said

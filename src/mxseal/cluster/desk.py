@@ -86,9 +86,7 @@ class Desk:
             self.history = self._history(self.membership)
 
     def _history(self, membership: Membership) -> ClusterHistory:
-        state = self.around.state
-        active = int(state.fact(members.ACTIVE) or 0)
-        return ClusterHistory(state, state.cluster, membership.machine, active, self.publish)
+        return ClusterHistory(self.around.state, membership.machine, self.publish)
 
     @property
     def member(self) -> tuple[Membership, ClusterHistory]:
@@ -309,16 +307,12 @@ class Desk:
                 self._trouble(f"revision {cluster.number} can't be put in force: {failed}{lost}")
                 return
             revision = history.revisions(1)[0]
-            self._activated(history, cluster)
+            history.activated(cluster)
             await self.around.put_in_force(built, revision, document)
         else:
-            self._activated(history, cluster)
+            history.activated(cluster)
         self.problem = self._told = ""
         self._changed = True
-
-    def _activated(self, history: ClusterHistory, cluster: Cluster) -> None:
-        history.activated(cluster)
-        self.around.state.put_fact(members.ACTIVE, str(cluster.number))
 
     def _trouble(self, problem: str) -> None:
         """Told once as an event, and by reports as long as it lasts."""

@@ -33,8 +33,7 @@ from mxseal.config.history import (
 )
 from mxseal.config.model import Document
 from mxseal.config.toml import render
-from mxseal.storage.cluster import ClusterRevisions
-from mxseal.storage.ports import Candidate, Documents, Revision
+from mxseal.storage.ports import Candidate, Revision
 from mxseal.storage.state import State
 
 B = TypeVar("B", bound=Built)
@@ -45,20 +44,20 @@ Publish = Callable[[Cluster, Author], Awaitable[Record | None]]
 class ClusterHistory(History):
     """What commands and the gateway know as the history, while the machine is a member."""
 
-    def __init__(
-        self, documents: Documents, kept: ClusterRevisions, machine: str, active: int, publish: Publish
-    ) -> None:
-        """`active`: the revision that was in force here last."""
-        super().__init__(documents)
-        self._kept = kept
+    def __init__(self, state: State, machine: str, publish: Publish) -> None:
+        """Begins with the revision that was in force here last."""
+        super().__init__(state)
+        self._state = state
+        self._kept = state.cluster
         self._machine = machine
         self._publish = publish
         self._levels: dict[str, Level] = {}
         self._clusters: dict[int, Cluster] = {}
-        latest = kept.latest()
+        latest = self._kept.latest()
         if latest is None:
             raise BrokenHistory("the cluster's configuration is not stored in this home")
         self._agreed = records.content(records.decode(latest))
+        active = int(state.fact(members.ACTIVE) or 0)
         self._active = self._numbered(active) or self._numbered(self._agreed.number)
 
     # --- what is agreed, and what is in force --------------------------------------------------------------
@@ -79,8 +78,9 @@ class ClusterHistory(History):
         self._agreed = cluster
 
     def activated(self, cluster: Cluster) -> None:
-        """It is in force here."""
+        """It is in force here, also after a restart."""
         self._active = Numbered(cluster.number, view(cluster, Level("machine", self._machine)))
+        self._state.put_fact(members.ACTIVE, str(cluster.number))
 
     def current(self) -> Numbered:
         if self._active is None:
