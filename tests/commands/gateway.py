@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Annotated, Any, Literal, cast
 
+from mxseal.cluster.desk import NoMember
 from mxseal.commands.context import CommandFailed, Context, Role
 from mxseal.commands.parameters import Argument, FileBytes, FileText, Option, OutputFile, Secret
 from mxseal.commands.registry import command
 from mxseal.commands.results import Column, Done, Field, File, Record, Result, Stream, Table, Text
 from mxseal.commands.services import Figure, Services
-from mxseal.cluster.desk import NoMember
 from mxseal.config.check import Problem
 from mxseal.config.history import BuildFailed, Built, History
 from mxseal.config.model import Document
