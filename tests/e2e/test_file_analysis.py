@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import tomli_w
 
+from lab.appliance import KEY, Appliance
 from lab.ca import Authority
 from lab.cicap import THREAT, Cicap
 from lab.gateway import Gateway
@@ -28,8 +29,8 @@ def start() -> Iterator[Starter]:
         yield started
 
 
-def document(port: int, sink: Sink, scanner: Cicap, authority: Path) -> str:
-    """Files go to the scanner over verified TLS; mail to the sink."""
+def document(port: int, sink: Sink, scanner: Cicap | None = None, authority: Path | None = None) -> str:
+    """Files go to the scanner over verified TLS, where there is one; mail to the sink."""
     plain: dict[str, Any] = {
         "hostname": "mx.lab.test",
         "workers": 2,
@@ -38,7 +39,10 @@ def document(port: int, sink: Sink, scanner: Cicap, authority: Path) -> str:
         "recipient_access": {"domains": ["example.com"]},
         "smtp_routes": {"all": [f"127.0.0.1:{sink.port}"]},
         "destinations": [{"domain": "default", "tls": "off"}],
-        "analysis_servers": [
+        "log_subscriptions": [{"name": "amp", "kind": "amp"}],
+    }
+    if scanner is not None and authority is not None:
+        plain["analysis_servers"] = [
             {
                 "name": "scanner",
                 "kind": "icap",
@@ -47,10 +51,8 @@ def document(port: int, sink: Sink, scanner: Cicap, authority: Path) -> str:
                 "authority": authority.read_text(),
                 "rest_time": 0.1,
             }
-        ],
-        "analysis": {"enabled": True, "servers": ["scanner"]},
-        "log_subscriptions": [{"name": "amp", "kind": "amp"}],
-    }
+        ]
+        plain["analysis"] = {"enabled": True, "servers": ["scanner"]}
     return tomli_w.dumps(plain)
 
 
@@ -90,6 +92,33 @@ def test_a_test_virus_is_kept_back_and_released_on_request_and_a_clean_file_goes
     assert gateway.command("quarantine", "list") == []
     gateway.wait_log(r"released from quarantine by")
     assert gateway.log("amp").count("File reputation query initiating") == 2
+
+
+def test_an_appliance_that_is_set_up_by_commands_alone_has_its_score_in_the_header(
+    start: Starter, authority: Authority, tmp_path: Path
+) -> None:
+    port = free_port()
+    appliance = start(lambda: Appliance(authority.issue("127.0.0.1")))
+    appliance.knows(b"a known evil", score=100)
+    appliance.knows(b"a known good", score=3)
+    sink = start(lambda: Sink(certificate=authority.issue("sink.lab.test")))
+    root = authority.issue("127.0.0.1").write(tmp_path, "appliance").root
+    plain = document(port, sink)
+    gateway = start(lambda: Gateway(plain))
+    place = ("threatgrid", "127.0.0.1", "--port", str(appliance.port), "--authority", str(root))
+    gateway.text("ampconfig", "new", "Appliance", *place, "--api-key", f"pass:{KEY}")
+    assert "verified" in gateway.text("testanalysis", "Appliance")
+    gateway.text("analysisconfig", "setup", "--enabled", "yes", "--servers", "Appliance")
+    gateway.text("commit", "files are analysed")
+    mail(port, "good", b"a known good")
+    mail(port, "evil", b"a known evil")
+    gateway.wait_log(r"AMP file reputation verdict : MALICIOUS \(file 'evil.pdf'")
+    (good,) = sink.wait()
+    assert good.subject == "good"
+    assert "score=3" in str(good.parsed[FIELD])
+    assert [each["file"] for each in gateway.command("quarantine", "list")] == ["evil.pdf"]
+    assert not [request for request in appliance.requests if request.startswith("POST")]
+    assert KEY not in gateway.log() + gateway.log("amp") + gateway.output()
 
 
 def test_a_message_that_is_held_survives_kill_9_and_is_judged_once_the_scanner_is_there(
