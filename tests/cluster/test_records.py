@@ -43,7 +43,9 @@ def test_a_revision_that_a_member_signed_is_taken() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "identity"), [("mx1", STRANGER), ("mx2", TWO), ("stranger", STRANGER)], ids=str
+    ("name", "identity"),
+    [("mx1", STRANGER), ("mx2", TWO), ("stranger", STRANGER)],
+    ids=["mx1", "mx2", "stranger"],
 )
 def test_a_revision_of_nobody_that_was_a_member_before_is_not_taken(name: str, identity: Identity) -> None:
     record = write(cluster(2, mx2=TWO, stranger=STRANGER), by(name), identity)

@@ -38,7 +38,8 @@ def _answered(event: facts.LdapAnswered) -> list[Line]:
     query = f"LDAP: ({event.kind}) Query {_cut(event.filter)}"
     place = _place(event.host, event.port)
     returned = f"returned {event.results} results timestamp={event.at:.6f}"
-    return [("Debug", f"{query} lookup success, {place} {returned}")]
+    spent = f"LDAP: {place} search {event.seconds * 1000:.1f} ms"  # ours
+    return [("Debug", f"{query} lookup success, {place} {returned}"), ("Debug", spent)]
 
 
 def _failed(event: facts.LdapFailed) -> list[Line]:
