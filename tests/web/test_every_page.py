@@ -42,11 +42,12 @@ def test_a_page_is_readable_in_light_and_dark_wide_and_narrow(seen: Window, addr
     if address not in BESIDE:
         assert answer.status == 200
     assert page.locator("html").get_attribute("lang") == seen.language
-    page.emulate_media(color_scheme="light")
-    page.evaluate(AXE)
-    assert _grave(page) == []
-    page.emulate_media(color_scheme="dark")
-    assert _grave(page, "color-contrast") == []
+    if seen.language == "en":  # the elements are the same in all languages, and axe-core takes its time
+        page.emulate_media(color_scheme="light")
+        page.evaluate(AXE)
+        assert _grave(page) == []
+        page.emulate_media(color_scheme="dark")
+        assert _grave(page, "color-contrast") == []
     page.set_viewport_size({"width": 320, "height": 640})
     assert page.evaluate("document.documentElement.scrollWidth") <= 320
     page.set_viewport_size({"width": 1280, "height": 860})
