@@ -17,6 +17,8 @@ from lab.gateway import Gateway
 from lab.hostile import Hostile
 from lab.place import LOOPBACK, free_port
 from lab.sink import Sink
+from lab.slapd import BASE
+from tests.directory.estate import directory
 from tests.e2e.estate import HOSTNAME, Starter, document, hop, starter
 
 PARTNER = "partner.test"
@@ -163,19 +165,23 @@ def _story(desk: Desk, page: Page, mid: str, wanted: str) -> str:
     return page.locator("main").inner_text()
 
 
+def _believe(page: Page, desk: Desk, authority: Authority) -> None:
+    page.goto(f"{desk.address}/trust/import")
+    page.set_input_files(
+        "#f-file", {"name": "ca.pem", "mimeType": "text/plain", "buffer": authority.root.pem}
+    )
+    page.locator("form:has(#f-file) button.primary").click()
+    page.wait_for_url("**/trust")
+    believe = page.get_by_role("button", name="The list of your own: Believe it")
+    if believe.count():
+        believe.click()
+
+
 def test_a_new_partner_gets_mail_at_required_verify(
     desk: Desk, inside: Page, authority: Authority, lasting: Starter
 ) -> None:
     sink = lasting(lambda: Sink(certificate=authority.issue(PARTNER, f"mx.{PARTNER}")))
-    inside.goto(f"{desk.address}/trust/import")
-    inside.set_input_files(
-        "#f-file", {"name": "ca.pem", "mimeType": "text/plain", "buffer": authority.root.pem}
-    )
-    inside.locator("form:has(#f-file) button.primary").click()
-    inside.wait_for_url("**/trust")
-    believe = inside.get_by_role("button", name="The list of your own: Believe it")
-    if believe.count():
-        believe.click()
+    _believe(inside, desk, authority)
     _route(inside, desk, PARTNER, hop(sink))
     _demand(inside, desk, PARTNER)
     desk.commit(inside, "a partner at required-verify")
@@ -193,3 +199,35 @@ def test_why_a_mail_failed_is_told_with_what_to_do(desk: Desk, inside: Page, las
     told = _story(desk, inside, mid, "The other side has to act.")
     assert "The other side has to act." in told
     assert "STARTTLS" in told
+
+
+def _checked(page: Page, wanted: str) -> str:
+    """The page of a check, once it tells `wanted`."""
+    page.wait_for_url("**/system/checks/*")
+    page.locator("main").get_by_text(wanted).first.wait_for()
+    return page.locator("main").inner_text()
+
+
+def test_a_directory_is_set_up_diagnosed_and_asked(desk: Desk, inside: Page) -> None:
+    authority = Authority("Directory CA")
+    with directory(authority.issue(LOOPBACK)) as slapd:
+        inside.goto(f"{desk.address}/system/ldap/profiles/new")
+        inside.fill("#f-name", "Staff")
+        inside.fill("#f-hosts", f"{LOOPBACK}:{slapd.tls_port}")
+        inside.fill("#f-base", BASE)
+        inside.select_option("#f-type_", "active-directory")
+        inside.check("#f-queries")
+        inside.locator("form:has(#f-name) button.primary").click()
+        inside.wait_for_url("**/system/ldap*")
+        inside.locator('form[action$="/profiles/Staff/test"] button').first.click()
+        told = _checked(inside, "TLS failed")
+        assert "Directory CA" in told, told
+        _believe(inside, desk, authority)
+        inside.goto(f"{desk.address}/system/ldap")
+        inside.locator('form[action$="/profiles/Staff/test"] button').first.click()
+        assert "TLSv1.3" in _checked(inside, "verified")
+        inside.goto(f"{desk.address}/system/ldap")
+        inside.select_option("#f-query", "Staff.ldapaccept")
+        inside.fill("#f-address", "bert@example.com")
+        inside.locator("form:has(#f-address) button").last.click()
+        _checked(inside, "bert@example.com")
