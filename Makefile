@@ -75,8 +75,10 @@ check: env
 	@echo 'check: import contracts (lint-imports)'
 	@$(VENV)/bin/lint-imports
 
+# Compiled first: the tests start hundreds of processes, also where Python is told to write no bytecode.
 # Root has all servers of the laboratory, so as root none may be left out; others skip what needs root.
 test: check lab
+	@$(RUN) -m compileall -q $(FOLDERS)
 	@echo 'test: pytest, $(WORKERS) processes'
 	@MXSEAL_LAB=$(if $(filter 0,$(shell id -u)),required) $(RUN) -m pytest -n $(WORKERS) --dist loadfile
 

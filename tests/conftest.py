@@ -7,6 +7,7 @@ MXSEAL_LAB=required it fails instead: a machine that is meant to run everything 
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
@@ -29,6 +30,11 @@ from lab.script import Behaviour
 from lab.sink import Sink
 
 Server = TypeVar("Server")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell starts what it puts into the background with Ctrl-C ignored, and programs inherit that: those on
+    # a pseudo terminal would then be deaf to the Ctrl-C that is typed there.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A busy machine is slow, not wrong. The same inputs each time, so that a run can be repeated; `make fuzz`
 # looks further.
