@@ -15,6 +15,7 @@ from OpenSSL import SSL
 
 from mxseal.clock import Clock
 from mxseal.config.model import LdapProfile
+from mxseal.directory.attempt import Attempt, Unreached
 from mxseal.directory.connection import Connection
 from mxseal.directory.trust import Checked, Revoking, check
 from mxseal.events.directory import LdapConnected, LdapConnecting, LdapConnectionFailed, LdapStage
@@ -22,8 +23,8 @@ from mxseal.events.event import Event
 from mxseal.ldap.conversation import Answer
 from mxseal.ldap.values import Fault, FaultKind
 from mxseal.tls.diagnosis import OurSettings, diagnose_outbound
-from mxseal.tls.facts import StageTimes, TlsFacts, TlsFault
-from mxseal.tls.reasons import outbound_reason, socket_reason, verify_reason
+from mxseal.tls.facts import TlsFacts, TlsFault
+from mxseal.tls.reasons import outbound_reason, verify_reason
 
 
 class Client(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,9 +95,7 @@ class Opening:
         self._profile = profile
         self._server = server
         self._password = password
-        self._until = self._clock.monotonic() + profile.connect_time
-        self._since = self._clock.monotonic()
-        self._spent: dict[str, float] = {}
+        self._attempt = Attempt(self._clock, profile.connect_time)
         self._bind_seconds: float | None = None
         self._address = ""
         self._facts: TlsFacts | None = None
@@ -117,7 +116,7 @@ class Opening:
                 reason=ended.why.text,
                 certificate=self._offered,
                 facts=self._brief,
-                times=StageTimes(**self._spent),
+                times=self._attempt.times,
                 **ended.facts,
             )
             return ended.why
@@ -135,7 +134,7 @@ class Opening:
             diagnosis=checked.diagnosis if checked is not None else None,
             certificate=self._offered,
             bind=self._profile.bind,
-            times=StageTimes(**self._spent),
+            times=self._attempt.times,
             bind_seconds=self._bind_seconds,
         )
         return connection
@@ -145,8 +144,8 @@ class Opening:
         addresses = await self._addresses()
         connection = await self._connect(addresses)
         if profile.security == "starttls":
-            answer = await connection.start_tls(self._left())
-            self._spend("starttls")
+            answer = await connection.start_tls(self._attempt.left())
+            self._attempt.spend("starttls")
             self._expect(answer, "starttls", "StartTLS")
         if profile.security != "none":
             assert self._client is not None, "a document with TLS has a context for it"
@@ -161,41 +160,31 @@ class Opening:
     # --- the stages -----------------------------------------------------------------------------------------
 
     async def _addresses(self) -> tuple[str, ...]:
-        lookup = asyncio.ensure_future(self._around.resolve(self._server.host))
-        found = await self._within(lookup)
-        self._spend("lookup")
-        if isinstance(found, tuple):
-            return found
-        why = found if found is not None else self._silence
-        raise self._ended("lookup", "unreachable", f"Server unreachable: DNS lookup failure ({why})")
+        try:
+            return await self._attempt.addresses(self._around.resolve, self._server.host)
+        except Unreached as why:
+            text = f"Server unreachable: DNS lookup failure ({why})"
+            raise self._ended("lookup", "unreachable", text) from None
 
     async def _connect(self, addresses: tuple[str, ...]) -> Connection:
-        loop = asyncio.get_running_loop()
-        reason = "no address"
-        for address in addresses:
-            # Known from the start: who gives up may do so between the connection and the news of it.
-            connection = self._connection = Connection(self._clock, self._server.name)
-            protocol = self._around.overhear(connection, self._profile.name)
-            attempt = loop.create_connection(lambda p=protocol: p, address, self._server.port)  # type: ignore[misc]
-            try:
-                done = await self._within(loop.create_task(attempt))
-            except OSError as error:
-                reason = socket_reason(error.errno or 0, error.strerror or str(error))
-                continue
-            if done is None:
-                reason = self._silence
-                break
-            self._address = address
-            self._spend("connect")
-            return connection
-        self._spend("connect")
-        raise self._ended("connect", "unreachable", f"Server unreachable: unable to connect ({reason})")
+        connection = Connection(self._clock, self._server.name)
+
+        def protocol() -> asyncio.BaseProtocol:
+            self._connection = connection
+            return self._around.overhear(connection, self._profile.name)
+
+        try:
+            self._address = await self._attempt.connect(addresses, self._server.port, protocol)
+        except Unreached as why:
+            text = f"Server unreachable: unable to connect ({why})"
+            raise self._ended("connect", "unreachable", text) from None
+        return connection
 
     async def _secure(self, connection: Connection, client: Client) -> None:
         """The handshake, and whether the profile takes the certificate."""
         host = self._server.host
-        facts = await connection.handshake(client.context, host, self._left())
-        self._spend("handshake")
+        facts = await connection.handshake(client.context, host, self._attempt.left())
+        self._attempt.spend("handshake")
         if isinstance(facts, TlsFault):
             raise self._tls_failed(facts, client)
         self._facts = facts
@@ -217,7 +206,7 @@ class Opening:
             if profile.security != "none":
                 # RFC 4513 §4: without a bind a session is anonymous. This is sent for its answer: in TLS 1.3
                 # a server may turn a client's certificate away after the client's handshake is complete.
-                answer = await connection.bind(("", ""), self._left())
+                answer = await connection.bind(("", ""), self._attempt.left())
                 if isinstance(answer, Fault):
                     self._expect(answer, "bind", "bind")
             return
@@ -227,7 +216,7 @@ class Opening:
             )
         credentials = (profile.bind_name, self._password or "") if profile.bind == "password" else None
         began = self._clock.monotonic()
-        answer = await connection.bind(credentials, self._left())
+        answer = await connection.bind(credentials, self._attempt.left())
         self._bind_seconds = self._clock.monotonic() - began
         self._expect(answer, "bind", "bind")
 
@@ -259,38 +248,13 @@ class Opening:
 
     def _tls_failed(self, fault: TlsFault, client: Client) -> _Ended:
         """With the diagnosis that mail servers get."""
-        host, times = self._server.host, StageTimes(**self._spent)
+        host, times = self._server.host, self._attempt.times
         diagnosis = diagnose_outbound(fault, host=host, ours=client.ours, times=times)
         text = f"TLS failed: {outbound_reason(fault)}"
         return self._ended("handshake", "tls", text, fault=fault, diagnosis=diagnosis)
 
     def _ended(self, stage: LdapStage, kind: FaultKind, text: str, **facts: Any) -> _Ended:
         return _Ended(stage, Fault(kind=kind, text=text, host=self._server.name), **facts)
-
-    async def _within(self, task: asyncio.Future[Any]) -> Any:
-        """Its result; None when the time of the attempt is over first."""
-        timer = self._clock.call_later(self._left(), task.cancel)
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            if task.cancelled():
-                return None
-            task.cancel()
-            raise
-        finally:
-            timer.cancel()
-
-    def _left(self) -> float:
-        return max(0.0, self._until - self._clock.monotonic())
-
-    def _spend(self, stage: str) -> None:
-        now = self._clock.monotonic()
-        self._spent[stage] = now - self._since
-        self._since = now
-
-    @property
-    def _silence(self) -> str:
-        return f"no answer within {self._profile.connect_time:g} s"
 
     @property
     def _offered(self) -> str | None:

@@ -16,14 +16,15 @@ import msgspec
 from mxseal.analysis.values import AnalysisFault, FaultKind
 from mxseal.clock import Clock
 from mxseal.config.model import AnalysisServer
+from mxseal.directory.attempt import Attempt, Unreached
 from mxseal.directory.opening import Client
 from mxseal.directory.trust import Checked, Revoking, check
 from mxseal.events.event import Event
 from mxseal.events.scanning import AnalysisConnected, AnalysisConnectionFailed, AnalysisStage
 from mxseal.scanning.connection import Connection
 from mxseal.tls.diagnosis import diagnose_outbound
-from mxseal.tls.facts import StageTimes, TlsFacts, TlsFault
-from mxseal.tls.reasons import outbound_reason, socket_reason, verify_reason
+from mxseal.tls.facts import TlsFacts, TlsFault
+from mxseal.tls.reasons import outbound_reason, verify_reason
 
 Overhear = Callable[[Connection, str], asyncio.Protocol]
 
@@ -59,9 +60,8 @@ class Opening:
         self._clock = around.clock
         self._client = client
         self._spec = spec
-        self._since = self._clock.monotonic()
-        self._until = self._since + spec.connect_time
-        self._spent: dict[str, float] = {}
+        self._attempt = Attempt(self._clock, spec.connect_time)
+        self._asked_at = 0.0
         self._address = ""
         self._facts: TlsFacts | None = None
         self._checked: Checked | None = None
@@ -80,7 +80,7 @@ class Opening:
         except BaseException:
             self._give_up()
             raise
-        self._since = self._clock.monotonic()
+        self._asked_at = self._clock.monotonic()
         return connection
 
     def proved(self) -> None:
@@ -95,8 +95,8 @@ class Opening:
             verdict=_words(checked) if checked is not None else "",
             diagnosis=checked.diagnosis if checked is not None else None,
             certificate=self._offered,
-            times=StageTimes(**self._spent),
-            answer_seconds=self._clock.monotonic() - self._since,
+            times=self._attempt.times,
+            answer_seconds=self._clock.monotonic() - self._asked_at,
         )
 
     def turned_away(self, fault: AnalysisFault) -> AnalysisFault:
@@ -122,41 +122,31 @@ class Opening:
     # --- the stages -----------------------------------------------------------------------------------------
 
     async def _addresses(self) -> tuple[str, ...]:
-        found = await self._within(asyncio.ensure_future(self._around.resolve(self._spec.host)))
-        self._spend("lookup")
-        if isinstance(found, tuple):
-            return found
-        why = found if found is not None else self._silence
-        raise self._ended("lookup", "unreachable", f"server unreachable: DNS lookup failure ({why})")
+        try:
+            return await self._attempt.addresses(self._around.resolve, self._spec.host)
+        except Unreached as why:
+            text = f"server unreachable: DNS lookup failure ({why})"
+            raise self._ended("lookup", "unreachable", text) from None
 
     async def _connect(self, addresses: tuple[str, ...]) -> Connection:
-        loop = asyncio.get_running_loop()
-        spec = self._spec
-        reason = "no address"
-        for address in addresses:
-            # Known from the start: who gives up may do so between the connection and the news of it.
-            connection = self._connection = Connection(self._clock, spec.name)
-            protocol = self._around.overhear(connection, spec.name)
-            attempt = loop.create_connection(lambda p=protocol: p, address, spec.at)  # type: ignore[misc]
-            try:
-                done = await self._within(loop.create_task(attempt))
-            except OSError as error:
-                reason = socket_reason(error.errno or 0, error.strerror or str(error))
-                continue
-            if done is None:
-                reason = self._silence
-                break
-            self._address = address
-            self._spend("connect")
-            return connection
-        self._spend("connect")
-        raise self._ended("connect", "unreachable", f"server unreachable: unable to connect ({reason})")
+        connection = Connection(self._clock, self._spec.name)
+
+        def protocol() -> asyncio.BaseProtocol:
+            self._connection = connection
+            return self._around.overhear(connection, self._spec.name)
+
+        try:
+            self._address = await self._attempt.connect(addresses, self._spec.at, protocol)
+        except Unreached as why:
+            text = f"server unreachable: unable to connect ({why})"
+            raise self._ended("connect", "unreachable", text) from None
+        return connection
 
     async def _secure(self, connection: Connection, client: Client) -> None:
         """The handshake, and whether the document takes the certificate."""
         host = self._spec.host
-        facts = await connection.handshake(client.context, host, self._left())
-        self._spend("handshake")
+        facts = await connection.handshake(client.context, host, self._attempt.left())
+        self._attempt.spend("handshake")
         if isinstance(facts, TlsFault):
             raise self._tls_failed(facts, client)
         self._facts = facts
@@ -174,38 +164,13 @@ class Opening:
 
     def _tls_failed(self, fault: TlsFault, client: Client) -> _Ended:
         """With the diagnosis that mail servers get."""
-        times = StageTimes(**self._spent)
+        times = self._attempt.times
         diagnosis = diagnose_outbound(fault, host=self._spec.host, ours=client.ours, times=times)
         text = f"TLS failed: {outbound_reason(fault)}"
         return self._ended("handshake", "tls", text, fault=fault, diagnosis=diagnosis)
 
     def _ended(self, stage: AnalysisStage, kind: FaultKind, text: str, **facts: Any) -> _Ended:
         return _Ended(stage, AnalysisFault(kind=kind, text=text, server=self._spec.name), **facts)
-
-    async def _within(self, task: asyncio.Future[Any]) -> Any:
-        """Its result; None when the time of the attempt is over first."""
-        timer = self._clock.call_later(self._left(), task.cancel)
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            if task.cancelled():
-                return None
-            task.cancel()
-            raise
-        finally:
-            timer.cancel()
-
-    def _left(self) -> float:
-        return max(0.0, self._until - self._clock.monotonic())
-
-    def _spend(self, stage: str) -> None:
-        now = self._clock.monotonic()
-        self._spent[stage] = now - self._since
-        self._since = now
-
-    @property
-    def _silence(self) -> str:
-        return f"no answer within {self._spec.connect_time:g} s"
 
     @property
     def _offered(self) -> str | None:
@@ -222,7 +187,7 @@ class Opening:
             reason=ended.why.text,
             certificate=self._offered,
             facts=self._brief,
-            times=StageTimes(**self._spent),
+            times=self._attempt.times,
             **ended.facts,
         )
 
