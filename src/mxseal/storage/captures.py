@@ -155,7 +155,8 @@ class Captures:
 
     def fulfil(self, order: str, number: int, mark: str) -> None:
         """The recording of a claim is stored."""
-        path, done = self._claim(order, number), self.folder / f".{mark}-done"
+        # A name of its own: a worker stores several recordings side by side.
+        path, done = self._claim(order, number), self.folder / f".{mark}-done-{order}-{number}"
         with contextlib.suppress(OSError):
             if path.exists():  # an order that is disarmed has no claims any more
                 done.write_bytes(_DONE)
