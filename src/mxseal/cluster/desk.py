@@ -281,8 +281,9 @@ class Desk:
             return
         if newest.number < known.number:
             raise Distrust(f"The engine went back from revision {known.number} to {newest.number}")
+        # The list comes from a server of the engine that may lag behind the one that gave the head.
         kept = [records.decode(each.value) for each in await engine.heads()]
-        for record in kept:
+        for record in sorted([*kept, newest], key=lambda each: each.number):
             if record.number > history.agreed.number:
                 history.take(records.follow(history.agreed, record), record)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 
@@ -12,6 +11,8 @@ from mxseal.cluster.engine import Access, Engine, EngineAway
 
 LOOK_SECONDS = 10.0
 """Between two looks at what is there, when nobody calls."""
+_ONCE_MORE = 0.5
+"""Seconds until a second look behind a call: among several servers it may overtake what it is about."""
 _AGAIN = (0.5, 1.0, 2.0, 5.0)
 """Seconds until the next attempt to connect."""
 _MOMENT = 3.0
@@ -112,6 +113,7 @@ class Link:
         await self._begin(engine)
         self._engine, self.problem = engine, ""
         self._up.set()
+        wait = LOOK_SECONDS
         while not engine.closed and self._task is not None:
             self._news.clear()
             try:
@@ -120,15 +122,22 @@ class Link:
                 raise
             except Exception:
                 log.exception("what the cluster's engine has could not be taken")
-            await self._pause(LOOK_SECONDS)
+            wait = _ONCE_MORE if await self._pause(wait) else LOOK_SECONDS
         self.problem = "The connection to the engine was lost"
 
-    async def _pause(self, seconds: float) -> None:
-        """Until there is news, or the time is over."""
-        timer: Timer = self._clock.call_later(seconds, self._news.set)
+    async def _pause(self, seconds: float) -> bool:
+        """Until there is news: True; or the time is over."""
+        over = False
+
+        def late() -> None:
+            nonlocal over
+            over = True
+            self._news.set()
+
+        timer: Timer = self._clock.call_later(seconds, late)
         try:
             await self._news.wait()
         finally:
             timer.cancel()
-        with contextlib.suppress(asyncio.InvalidStateError):
-            self._news.clear()
+        self._news.clear()
+        return not over
