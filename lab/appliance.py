@@ -135,8 +135,7 @@ def _context(certificate: Issued, clients: Issued | None, appliance: Appliance) 
 
 
 class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
+    daemon_threads = False  # those that are left are waited for: `hang_up` ends what they wait for
 
     def __init__(self, place: tuple[str, int], appliance: Appliance, context: ssl.SSLContext) -> None:
         self.appliance = appliance
@@ -154,12 +153,10 @@ class _Server(ThreadingHTTPServer):
     def finish_request(self, request: Any, client_address: Any) -> None:
         """In the connection's own thread: the handshake holds nobody else up."""
         request.settimeout(_PATIENCE)
-        with suppress(OSError):
-            secured = self.context.wrap_socket(request, server_side=True)
+        with suppress(OSError), self.context.wrap_socket(request, server_side=True) as secured:
             self._open.add(secured)
             self.appliance.connections += 1
             _Handler(secured, client_address, self)
-            secured.close()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that goes away is no news."""

@@ -324,7 +324,9 @@ class Battery:
         until(self._is_empty, lambda: self._gateway.text("showrecipients"), PATIENCE)
 
     def _is_empty(self) -> bool:
-        return bool(self._gateway.command("status")["queue"]["messages"] == 0)
+        told = self._gateway.command("status")
+        whole = told["gateway"]["workers_running"] == told["gateway"]["workers"]
+        return bool(whole and told["queue"]["messages"] == 0)
 
     def _account(self) -> None:
         report, promised = self.report, self._ledger.promised

@@ -562,9 +562,12 @@ class Gateway:
 
     async def figures(self) -> Sequence[Figure]:
         """See `Services.figures`."""
+        # What a worker holds that is just being started again is in none of these figures.
+        running = len(self.crew.processes())
         now = await self.crew.gauges()
         return [
             Figure("Gateway", "Workers", self.crew.workers),
+            Figure("Gateway", "Workers running", min(running, len(self.crew.processes()))),
             Figure("Gateway", "Deliveries", "suspended" if self.crew.suspended else "on"),
             Figure("Queue", "Messages", now.messages),
             Figure("Queue", "Bytes", now.size),
